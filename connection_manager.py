@@ -1,0 +1,161 @@
+"""ConnectionManager: what stands between a resource and the stored procedures of one database."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import pyodbc
+
+from database.breaker import Breaker
+from database.deadline import Deadline, Watch
+from database.dialects import Driver
+from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
+from database.pool import Lease, Pool, PoolQueueFull, PoolStats, PoolTimeout
+from database.retry import again
+from database.session import Answer, Session
+from database.tokens import TokenSource, TokenUnavailable, pack
+
+log = logging.getLogger(__name__)
+
+
+class ConnectionManager:
+    """Calls procedures of one database: pooled, retried, inside a deadline, writes done once.
+
+    connection_string: ODBC; family: which driver completes it, "sqlserver" or "postgresql".
+    tokens: asked for an access token at each connect when the string names no user.
+    pool: keyword options of database.pool.Pool. deadline_seconds: for a call that brings none.
+    Knows nothing of Flask; make as many as you like, and close() each.
+    """
+
+    def __init__(
+        self,
+        connection_string: str,
+        *,
+        family: str,
+        name: str = "database",
+        tokens: TokenSource | None = None,
+        login_timeout: float = 15.0,
+        deadline_seconds: float = 30.0,
+        observe: Callable[[DatabaseError], None] | None = None,
+        **pool: float,
+    ) -> None:
+        self.name = name
+        self._driver = Driver(connection_string, family=family)
+        self._tokens = tokens if self._driver.wants_token else None
+        self._login_timeout = login_timeout
+        self._deadline_seconds = deadline_seconds
+        self._observe = observe or self._log_retry
+        self._watch = Watch()
+        self._breaker = Breaker()
+        self._pool: Pool[Session] = Pool(
+            self._connect, close=Session.close, ping=Session.ping, name=name, **pool
+        )
+        if self._tokens is not None:
+            # Connections go with the token that made them, before the server finds it expired.
+            self._tokens.on_refresh(lambda generation: self._pool.invalidate())
+
+    def call(
+        self,
+        procedure: str,
+        document: str = "{}",
+        *,
+        deadline: Deadline | None = None,
+        repeatable: bool = True,
+    ) -> Answer:
+        """Call `schema.procedure` with one JSON document; its answer, read to the end.
+
+        repeatable: asking twice is asking once, as for a read or a write with a key. Without it
+        a failure in the midst of execution is reported, not retried.
+        Raises DatabaseError, Unavailable (with retry_after), DeadlineExceeded.
+        """
+        deadline = deadline or Deadline(self._deadline_seconds)
+        attempt = partial(self._attempt, procedure, document, deadline)
+        try:
+            return attempt()
+        except DatabaseError as first:
+            if not first.kind.transient or not (repeatable or first.kind is not Kind.LOST):
+                raise
+            self._observe(first)
+            return again(attempt, first, deadline=deadline, observe=self._observe)
+
+    def stats(self) -> PoolStats:
+        return self._pool.stats()
+
+    def close(self, timeout: float = 0.0) -> bool:
+        """Drain and close; True when every connection came back within `timeout` seconds."""
+        drained = self._pool.close(timeout)
+        self._watch.close()
+        if self._tokens is not None:
+            self._tokens.close()
+        return drained
+
+    def __repr__(self) -> str:
+        return f"<ConnectionManager {self.name} {self._pool!r}>"
+
+    def _attempt(self, procedure: str, document: str, deadline: Deadline) -> Answer:
+        with self._checkout(deadline) as lease:
+            try:
+                return lease.connection.call(procedure, document, deadline)
+            except DeadlineExceeded:
+                # The cancel may still be on its way to whatever runs next on this connection.
+                lease.evict()
+                raise
+            except pyodbc.Error as error:
+                failure = classify(error)
+                if failure.kind.spoils_connection:
+                    lease.evict()
+                raise failure from None
+            except BaseException:
+                lease.evict()
+                raise
+
+    def _checkout(self, deadline: Deadline) -> Lease[Session]:
+        try:
+            return self._pool.checkout(deadline.remaining())
+        except PoolTimeout as error:
+            if deadline.passed():
+                raise DeadlineExceeded("The deadline passed in the queue.") from error
+            raise Unavailable(str(error)) from error
+        except PoolQueueFull as error:
+            raise Unavailable(str(error)) from error
+
+    def _connect(self, remaining: float) -> Session:
+        self._breaker.admit()
+        try:
+            session = self._connect_once(remaining)
+        except DatabaseError as failure:
+            if failure.kind.transient:
+                self._breaker.failed()
+            else:
+                self._breaker.succeeded()
+            raise
+        except BaseException:
+            self._breaker.failed()
+            raise
+        self._breaker.succeeded()
+        return session
+
+    def _connect_once(self, remaining: float) -> Session:
+        timeout = min(self._login_timeout, remaining)
+        if self._tokens is None:
+            return self._open(timeout, None)
+        try:
+            token = self._tokens.get(timeout=timeout)
+            try:
+                return self._open(timeout, pack(token.value))
+            except DatabaseError as failure:
+                if failure.kind is not Kind.LOGIN_REFUSED:
+                    raise
+                self._tokens.reject(token)
+                return self._open(timeout, pack(self._tokens.get(timeout=timeout).value))
+        except TokenUnavailable as error:
+            raise Unavailable(str(error), retry_after=5) from error
+
+    def _open(self, timeout: float, token: bytes | None) -> Session:
+        try:
+            return Session(self._driver.connect(timeout, token=token), self._watch)
+        except pyodbc.Error as error:
+            raise classify(error) from None
+
+    def _log_retry(self, failure: DatabaseError) -> None:
+        log.warning("%s: %s; trying again", self.name, failure)

@@ -1,0 +1,63 @@
+"""ODBC connection strings, read and written by the rules of [MS-ODBCSTR].
+
+`KEY=value;…`; a value in braces may hold any character, `}` doubled; keys ignore case; of a key
+given twice the first counts.
+"""
+
+import re
+from collections.abc import Mapping
+
+_ATTRIBUTE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+
+
+class ConnectionStringError(ValueError):
+    """The text is not a connection string; the message never repeats it."""
+
+
+class ConnectionString:
+    """An ordered, immutable reading of a connection string; keys are looked up in any case."""
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, str] = {}
+        position = 0
+        text = text.strip().lstrip(";")
+        while position < len(text):
+            found = _ATTRIBUTE.match(text, position)
+            if found is None:
+                if not text[position:].strip("; \t\r\n"):
+                    break
+                raise ConnectionStringError(
+                    "A connection string is KEY=value pairs separated by semicolons;"
+                    f" character {position + 1} begins something else."
+                )
+            key, value = found[1].upper(), found[2].strip()
+            if value.startswith("{"):
+                value = value[1:-1].replace("}}", "}")
+            self._values.setdefault(key, value)
+            position = found.end()
+
+    def get(self, *keys: str) -> str | None:
+        """The value under the first of `keys` that is there."""
+        for key in keys:
+            if key.upper() in self._values:
+                return self._values[key.upper()]
+        return None
+
+    def with_defaults(self, defaults: Mapping[str, str]) -> "ConnectionString":
+        """A copy that has each of `defaults` whose key is absent."""
+        copy = ConnectionString("")
+        missing = {k.upper(): v for k, v in defaults.items() if k.upper() not in self._values}
+        copy._values = {**self._values, **missing}
+        return copy
+
+    def __str__(self) -> str:
+        return ";".join(f"{key}={_quoted(value)}" for key, value in self._values.items())
+
+    def __repr__(self) -> str:
+        return f"<ConnectionString of {', '.join(self._values)}>"
+
+
+def _quoted(value: str) -> str:
+    if re.search(r"[][{}(),;?*=!@\s]", value):
+        return "{" + value.replace("}", "}}") + "}"
+    return value

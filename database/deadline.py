@@ -1,0 +1,115 @@
+"""The one deadline of a request, and the watch that cancels a statement when it passes."""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from database.errors import DeadlineExceeded
+
+log = logging.getLogger(__name__)
+
+
+class Deadline:
+    """A moment on the monotonic clock that queueing, connecting, retries and execution share."""
+
+    __slots__ = ("_clock", "at")
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.at = clock() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left; DeadlineExceeded when there are none."""
+        left = self.at - self._clock()
+        if left <= 0:
+            raise DeadlineExceeded("The request's deadline has passed.")
+        return left
+
+    def passed(self) -> bool:
+        return self._clock() >= self.at
+
+
+class Watch:
+    """Calls `cancel()` of each statement whose deadline passes before it is done.
+
+    One daemon thread a watch, started at the first statement. A cancel that itself blocks (a
+    frozen network) must not keep the others waiting, so each runs in a thread of its own.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._heap: list[tuple[float, int, Watched]] = []
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def guard(self, deadline: Deadline, cancel: Callable[[], None]) -> "Watched":
+        """Watch a statement; use the result as a context around its execution."""
+        watched = Watched(cancel)
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
+                self._thread.start()
+            while self._heap and self._heap[0][2].done:
+                heapq.heappop(self._heap)
+            first = self._heap[0][0] if self._heap else float("inf")
+            heapq.heappush(self._heap, (deadline.at, next(self._order), watched))
+            # Most requests have equal deadlines, so a later one need not wake the thread.
+            if deadline.at < first:
+                self._changed.notify()
+        return watched
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._heap.clear()
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._closed:
+                while self._heap and self._heap[0][2].done:
+                    heapq.heappop(self._heap)
+                if not self._heap:
+                    self._changed.wait()
+                    continue
+                at, _, watched = self._heap[0]
+                left = at - time.monotonic()
+                if left > 0:
+                    self._changed.wait(left)
+                    continue
+                heapq.heappop(self._heap)
+                threading.Thread(target=watched.fire, name="cancel", daemon=True).start()
+
+
+class Watched:
+    """A statement under watch. `fired` says whether its deadline passed while it ran."""
+
+    __slots__ = ("_cancel", "_lock", "done", "fired")
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+        self._lock = threading.Lock()
+        self.done = False
+        self.fired = False
+
+    def __enter__(self) -> "Watched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Under the lock: a cancel on its way must not hit the connection's next statement.
+        with self._lock:
+            self.done = True
+
+    def fire(self) -> None:
+        with self._lock:
+            if self.done:
+                return
+            self.fired = True
+            try:
+                self._cancel()
+            except Exception as error:  # the statement may end at this very moment
+                log.debug("cancel failed: %s", type(error).__name__)

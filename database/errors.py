@@ -1,0 +1,185 @@
+"""What a failure of the database means: one table of numbers, one exception per meaning.
+
+A number or SQLSTATE decides; the exception class that pyodbc picks and the driver's text decide
+nothing. SQL Server's number stands only at the end of the text, `(<native>) (<function>)`.
+
+Sources: [azure] Microsoft, "Troubleshoot transient connection errors in Azure SQL Database";
+[sql] Microsoft, "Database engine events and errors"; [synapse] Microsoft, "Troubleshoot Azure
+Synapse dedicated SQL pool"; [pg] PostgreSQL, appendix A "PostgreSQL Error Codes"; [odbc] measured
+on Microsoft ODBC Driver 18.6 and psqlodbc 13.02 (tests/wire, tests/chaos).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+# Anchored at the end: messages contain parentheses of their own.
+NATIVE_ERROR = re.compile(r"\((-?\d+)\) \(\w+\)$")
+# Between the last bracketed origin and the number stands what the server said.
+SQL_SERVER_MESSAGE = re.compile(r"\[SQL Server\](.*) \(-?\d+\) \(\w+\)$", re.DOTALL)
+POSTGRESQL_MESSAGE = re.compile(r"ERROR: (.*?)(?:\nDETAIL: .*?)?;\nError while", re.DOTALL)
+
+
+class Kind(Enum):
+    """What is to be done about a failure; `connection` says whether the connection is still good."""
+
+    LOST = "connection lost"
+    UNREACHABLE = "unreachable"
+    RESUMING = "resuming or scaling"
+    THROTTLED = "throttled"
+    CONTENTION = "deadlock or conflict"
+    TIMED_OUT = "statement timed out"
+    CANCELLED = "statement cancelled"
+    CONSTRAINT = "constraint violated"
+    BAD_VALUE = "value refused"
+    CHOSEN = "status chosen by the procedure"
+    LOGIN_REFUSED = "login refused"
+    FORBIDDEN = "permission missing"
+    NOT_DEPLOYED = "procedure missing"
+    MISCONFIGURED = "driver or setting wrong"
+    UNKNOWN = "unknown"
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed a moment later."""
+        return self in _TRANSIENT
+
+    @property
+    def spoils_connection(self) -> bool:
+        return self in _SPOILING
+
+
+_TRANSIENT = {Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.THROTTLED, Kind.CONTENTION}
+_SPOILING = {Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.LOGIN_REFUSED, Kind.UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a number means, how many seconds its source asks to wait, and that source."""
+
+    kind: Kind
+    source: str
+    wait: float = 0.0
+
+
+def _rules(kind: Kind, source: str, *numbers: int | str, wait: float = 0.0) -> dict:
+    return dict.fromkeys(numbers, Rule(kind, source, wait))
+
+
+SQL_SERVER: dict[int, Rule] = {
+    **_rules(Kind.THROTTLED, "azure", 40501, 10928, 10929, wait=10),
+    **_rules(Kind.THROTTLED, "azure", 49918, 49919, 49920, wait=10),
+    **_rules(Kind.THROTTLED, "sql", 10936, 17197, 18401),
+    **_rules(Kind.RESUMING, "azure", 40613, 40197, 40540, 40143, 4221, 615, 926, 40166, 40549),
+    **_rules(Kind.RESUMING, "synapse", 42108, 42109),
+    **_rules(Kind.UNREACHABLE, "sql", 20, 53, 64, 121, 233, 10053, 10054, 10060, 11001, 997),
+    **_rules(Kind.CONTENTION, "sql", 1205, 1203, 1204, 1221, 1222, 3935, 3960, 3966, 13535),
+    **_rules(Kind.CONTENTION, "sql", 601, 617, 669, 1807, 8628, 8645, 8651, 9515, 10922, 14355),
+    **_rules(Kind.CONTENTION, "sql", 41301, 41302, 41305, 41325, 41839),
+    **_rules(Kind.LOGIN_REFUSED, "sql", 18452, 18456, 18470, 4060, 40532, 40615),
+    **_rules(Kind.CONSTRAINT, "sql", 2627, 2601, 547),
+    **_rules(Kind.BAD_VALUE, "sql", 515, 8152, 2628, 245, 241, 242, 8114, 8115, 8134, 220, 13609),
+    **_rules(Kind.FORBIDDEN, "sql", 229, 230, 262, 297, 300, 916),
+    **_rules(Kind.NOT_DEPLOYED, "sql", 2812, 208, 207, 201, 8144, 8145),
+    **_rules(Kind.CANCELLED, "sql", 3617),
+}
+
+# Whole SQLSTATEs first, then their two-character classes.
+SQLSTATES: dict[str, Rule] = {
+    **_rules(Kind.RESUMING, "pg", "57P01", "57P02", "57P03", "25006"),
+    **_rules(Kind.CONTENTION, "pg", "40001", "40P01", "55P03", "55006", "55000"),
+    **_rules(Kind.THROTTLED, "pg", "53000", "53200", "53300", "53400"),
+    **_rules(Kind.CANCELLED, "pg", "57014"),
+    **_rules(Kind.CANCELLED, "odbc", "HY008"),
+    **_rules(Kind.BAD_VALUE, "pg", "23502", "23514"),
+    **_rules(Kind.NOT_DEPLOYED, "pg", "42883", "3F000", "42P01", "42703"),
+    **_rules(Kind.FORBIDDEN, "pg", "42501"),
+    **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "IMC06"),
+    **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
+    **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),
+    **_rules(Kind.CONSTRAINT, "pg", "23"),
+    **_rules(Kind.BAD_VALUE, "pg", "22"),
+    **_rules(Kind.LOGIN_REFUSED, "pg", "28"),
+}
+
+
+class DatabaseError(Exception):
+    """A failure with a meaning. `str()` is for logs: kind, SQLSTATE and number, no driver text.
+
+    sqlstate: five characters; native: the server's number, 0 when the driver made the error;
+    message: what a procedure said to the client (Kind.CHOSEN only); status: the HTTP status it
+    chose; wait: seconds that the source of the number asks to wait before another attempt.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        *,
+        sqlstate: str = "",
+        native: int = 0,
+        message: str = "",
+        status: int | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(f"{kind.value} (SQLSTATE {sqlstate or 'none'}, native error {native})")
+        self.kind = kind
+        self.sqlstate = sqlstate
+        self.native = native
+        self.message = message
+        self.status = status
+        self.wait = wait
+
+
+class DeadlineExceeded(Exception):
+    """The request's deadline passed; what it was doing on the server was cancelled."""
+
+
+class Unavailable(Exception):
+    """The database can't be asked now; `retry_after` is in seconds, at least 1."""
+
+    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after = max(1.0, retry_after)
+
+
+class NotConfigured(Exception):
+    """No connection string for this database; the message names the missing variable."""
+
+
+def classify(error: Exception) -> DatabaseError:
+    """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
+    sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
+    found = NATIVE_ERROR.search(text)
+    native = int(found[1]) if found else 0
+    if "[SQL Server]" in text:
+        return _sql_server(sqlstate, native, text)
+    if sqlstate.startswith("PT") and sqlstate[2:].isdigit() and 400 <= int(sqlstate[2:]) <= 599:
+        said = POSTGRESQL_MESSAGE.search(text)
+        return DatabaseError(
+            Kind.CHOSEN,
+            sqlstate=sqlstate,
+            status=int(sqlstate[2:]),
+            message=said[1] if said else "",
+        )
+    if sqlstate == "HYT00":
+        # Login and query timeouts share the state; only the function's name tells them apart.
+        kind = Kind.UNREACHABLE if text.endswith("(SQLDriverConnect)") else Kind.TIMED_OUT
+        return DatabaseError(kind, sqlstate=sqlstate)
+    rule = SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2]) or Rule(Kind.UNKNOWN, "")
+    return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)
+
+
+def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
+    if 50400 <= native <= 50599:
+        said = SQL_SERVER_MESSAGE.search(text)
+        return DatabaseError(
+            Kind.CHOSEN,
+            sqlstate=sqlstate,
+            native=native,
+            status=native - 50000,
+            message=said[1] if said else "",
+        )
+    rule = SQL_SERVER.get(native) or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
+    if rule is None:
+        return DatabaseError(Kind.UNKNOWN, sqlstate=sqlstate, native=native)
+    return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)

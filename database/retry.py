@@ -1,0 +1,75 @@
+"""When to try again: named policies, each inside the request's deadline.
+
+Connecting is tried again for transient kinds only. A call is tried again for any transient kind:
+reads change nothing, and writes carry a key that the procedure recognises, so asking again is
+asking the same. Waits are exponential with full jitter; a number whose source names a wait
+(throttling) waits at least that long. When the deadline would pass in the wait, it is not begun.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+from database.deadline import Deadline
+from database.errors import DatabaseError, Unavailable
+
+T = TypeVar("T")
+BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
+# A procedure whose every attempt is a deadlock victim should say so before the deadline.
+CALL_ATTEMPTS = 10
+
+
+def is_transient(error: BaseException) -> bool:
+    return isinstance(error, DatabaseError) and error.kind.transient
+
+
+def again(
+    attempt: Callable[[], T],
+    first: DatabaseError,
+    *,
+    deadline: Deadline,
+    observe: Callable[[DatabaseError], None],
+    attempts: int = CALL_ATTEMPTS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> T:
+    """The result of `attempt` after its first try raised `first`.
+
+    The first try is made by the caller, outside tenacity, so that a call that succeeds pays
+    nothing for the policy. Raises Unavailable, with the seconds after which to come back, when
+    the deadline leaves no room for another attempt; else what the last attempt raised.
+    """
+    pending: list[DatabaseError] = [first]
+
+    def run() -> T:
+        if pending:
+            raise pending.pop()
+        return attempt()
+
+    def stop(state: RetryCallState) -> bool:
+        left = deadline.at - time.monotonic()
+        return state.attempt_number >= attempts or state.upcoming_sleep >= left
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_transient),
+        wait=_wait,
+        stop=stop,
+        before_sleep=lambda state: observe(state.outcome.exception()),
+        sleep=sleep,
+        reraise=True,
+    )
+    try:
+        return retrying(run)
+    except DatabaseError as error:
+        if error.kind.transient:
+            raise Unavailable(str(error), retry_after=max(1.0, error.wait)) from None
+        raise
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception()
+    asked = getattr(error, "wait", 0.0)
+    # Upward only: throttled clients that come back together are throttled again.
+    return max(asked * (1 + random.random() / 4), BACKOFF(state))

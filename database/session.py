@@ -1,0 +1,113 @@
+"""One connection at work: a procedure called on it, its answer read to the end."""
+
+from dataclasses import dataclass
+
+import pyodbc
+
+from database.deadline import Deadline, Watch
+from database.dialects import dialect_of
+from database.errors import DeadlineExceeded
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a procedure answered. `json` is its text as it came, "" where it gave no row.
+
+    etag: the representation's entity tag; replayed: a known key's stored answer; next: what to
+    ask for as `after` to get the following page. None where the procedure does not say.
+    """
+
+    json: str
+    etag: str | None = None
+    replayed: bool | None = None
+    next: str | None = None
+
+
+class Session:
+    """A pyodbc connection with the dialect of its engine; one thread at a time."""
+
+    def __init__(self, connection: pyodbc.Connection, watch: Watch) -> None:
+        self._connection = connection
+        self._dialect = dialect_of(connection)
+        self._watch = watch
+        self._used = False
+
+    @property
+    def connection(self) -> pyodbc.Connection:
+        return self._connection
+
+    @property
+    def engine(self) -> str:
+        return self._dialect.name
+
+    def call(self, procedure: str, document: str, deadline: Deadline) -> Answer:
+        """Call `procedure` with one JSON document in one round trip.
+
+        Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
+        """
+        cursor = self._begin(deadline)
+        try:
+            with self._watch.guard(deadline, cursor.cancel) as watched:
+                try:
+                    cursor.execute(self._dialect.call_text(procedure), document)
+                    answer = _read(cursor)
+                except pyodbc.Error:
+                    if not watched.fired:
+                        raise
+            # A cancelled statement may also end without an error, and short (odbc-facts).
+            if watched.fired:
+                raise DeadlineExceeded("The statement was cancelled at the request's deadline.")
+            return answer
+        finally:
+            cursor.close()
+
+    def ping(self) -> bool:
+        """Whether the server still answers; one round trip."""
+        try:
+            self._connection.execute("SELECT 1").close()
+        except pyodbc.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        # A broken connection fails to close; there is nothing left to lose.
+        try:
+            self._connection.close()
+        except pyodbc.Error:
+            pass
+
+    def _begin(self, deadline: Deadline) -> pyodbc.Cursor:
+        if self._used:
+            self._dialect.reset(self._connection)
+        self._used = True
+        self._dialect.limit_statement(self._connection, deadline.remaining())
+        cursor = self._connection.cursor()
+        self._dialect.bind(cursor)
+        return cursor
+
+
+def _read(cursor: pyodbc.Cursor) -> Answer:
+    """Every result to its end: an error may come after the rows, and only nextset() shows it."""
+    while cursor.description is None:
+        if not cursor.nextset():
+            return Answer("")
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    while cursor.nextset():
+        if cursor.description is not None:
+            cursor.fetchall()
+    if not rows:
+        return Answer("")
+    text = rows[0][0] if len(rows) == 1 else "".join([row[0] for row in rows if row[0]])
+    if len(names) == 1:
+        return Answer(text or "")
+    more = dict(zip(names, rows[0], strict=True))
+    replayed = more.get("Replayed")
+    return Answer(
+        text or "",
+        etag=more.get("ETag"),
+        replayed=None if replayed is None else bool(replayed),
+        next=more.get("Next"),
+    )
+
+

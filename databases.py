@@ -1,0 +1,120 @@
+"""The databases that the settings name: one ConnectionManager each, or the embedded default."""
+
+import hashlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from connection_manager import ConnectionManager
+from database.embedded import API_ROLE, EmbeddedCluster
+from database.errors import NotConfigured
+from database.sample import deploy_and_fill
+from database.tokens import from_environment
+from settings import ROOT, TARGETS, Settings, Target, variable_names
+
+log = logging.getLogger(__name__)
+
+
+class Databases:
+    """Makes each manager when it is first asked for; `open()` makes them all now."""
+
+    def __init__(self, settings: Settings, *, report: Callable[[str], None] = log.info) -> None:
+        self._settings = settings
+        self._report = report
+        self._lock = threading.RLock()
+        self._managers: dict[str, ConnectionManager] = {}
+        self._cluster: EmbeddedCluster | None = None
+        # At a normal end of the process, and when an app is dropped.
+        self._closing = weakref.finalize(self, _close, self._managers, cluster := [])
+        self._started = cluster
+
+    def open(self) -> None:
+        """Start the embedded default where it serves, and make every manager. No connection."""
+        for name in TARGETS:
+            if self._settings.embedded or name in self._settings.targets:
+                self.manager(name)
+
+    def manager(self, name: str) -> ConnectionManager:
+        """The manager of WWIF or TAXI. Raises NotConfigured naming the missing variable."""
+        found = self._managers.get(name)
+        if found is not None:
+            return found
+        with self._lock:
+            if name not in self._managers:
+                self._make(name)
+            return self._managers[name]
+
+    def cluster(self) -> EmbeddedCluster:
+        """The embedded default, started. Raises NotConfigured where another database serves."""
+        if not self._settings.embedded:
+            raise NotConfigured(
+                "A database is configured, so the embedded default does not serve here."
+            )
+        with self._lock:
+            if self._cluster is None:
+                cluster = EmbeddedCluster(
+                    self._settings.local_dir / "postgresql",
+                    prepare=deploy_and_fill,
+                    fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
+                    report=self._report,
+                )
+                cluster.start()
+                self._started.append(cluster)
+                self._cluster = cluster
+            return self._cluster
+
+    def close(self) -> None:
+        """Close every manager and let go of the embedded default. Safe to call twice."""
+        self._closing()
+
+    def _make(self, name: str) -> None:
+        if self._settings.embedded:
+            text = self.cluster().connection_string(role=API_ROLE)
+            target = Target("embedded", "", text, "postgresql")
+            manager = self._connect(target)
+            self._managers.update(dict.fromkeys(TARGETS, manager))
+            return
+        target = self._settings.targets.get(name)
+        if target is None:
+            raise NotConfigured(
+                f"No connection string for {name} is set: set {', '.join(variable_names(name))}"
+                " (one of them)."
+            )
+        self._managers[name] = self._connect(target)
+
+    def _connect(self, target: Target) -> ConnectionManager:
+        s = self._settings
+        return ConnectionManager(
+            target.connection_string,
+            family=target.driver_family,
+            name=target.name,
+            tokens=from_environment(s.identity),
+            login_timeout=s.login_timeout_seconds,
+            deadline_seconds=s.request_deadline_seconds,
+            min_size=s.pool_min_size,
+            max_size=s.pool_max_size,
+            max_waiting=s.pool_max_waiting,
+            acquire_timeout=s.pool_acquire_timeout_seconds,
+            max_lifetime=s.pool_max_lifetime_seconds,
+            max_idle=s.pool_max_idle_seconds,
+            leak_threshold=s.pool_leak_seconds or None,
+        )
+
+
+def fingerprint(*folders: Path) -> str:
+    """SHA-256 over names and contents: tells whether the scripts or the sample have changed."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(f for f in folder.iterdir() if f.is_file()):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _close(managers: dict[str, ConnectionManager], clusters: list[EmbeddedCluster]) -> None:
+    for manager in set(managers.values()):
+        manager.close()
+    managers.clear()
+    while clusters:
+        clusters.pop().stop()

@@ -1,0 +1,164 @@
+"""What every resource shares: the request's JSON in, the procedure's JSON out, byte for byte."""
+
+import hashlib
+import json
+import re
+import uuid
+from typing import Any, TypeVar
+
+from flask import Response, current_app, g, request
+from flask_restful import Resource
+from pydantic import BaseModel, ValidationError
+
+from database.deadline import Deadline
+from database.session import Answer
+from resources.problems import Problem
+
+M = TypeVar("M", bound=BaseModel)
+# RFC 9110 field content; the draft's quoted form names the same key as the bare one.
+IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
+FORM_FIELD = "customer"
+
+
+class ProcedureResource(Resource):
+    """A resource names its `database`; its methods name a procedure each."""
+
+    database: str
+
+    def call(self, procedure: str, document: dict[str, Any]) -> Answer:
+        """Call a procedure that reads."""
+        manager = current_app.extensions["databases"].manager(self.database)
+        return manager.call(procedure, compact(document), deadline=g.deadline)
+
+    def write(self, procedure: str, document: dict[str, Any]) -> Answer:
+        """Call a procedure that writes: once for its Idempotency-Key, however often it is asked."""
+        key = idempotency_key()
+        request_part: dict[str, Any] = {"key": key, "digest": digest(procedure, document)}
+        if request.headers.get("If-Match"):
+            request_part["if_match"] = if_match()
+        return self.call(procedure, {**document, "_request": request_part})
+
+
+def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
+    """The procedure's text as the body, with its entity tag and whether it is a replay."""
+    response = Response(answer.json, status, headers, mimetype="application/json")
+    if answer.etag:
+        response.set_etag(answer.etag)
+    if answer.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+def found(answer: Answer, what: str) -> Answer:
+    """`answer`, or the problem that there is no such row."""
+    if answer.json in ("", "[]"):
+        raise Problem("not-found", f"There is no {what}.")
+    return answer
+
+
+def body(model: type[M]) -> M:
+    """The request's body as `model`: application/json, or the form field `customer`.
+
+    Raises Problem: unsupported-media-type, invalid-json (with position) or invalid-body (with a
+    JSON pointer for each fault).
+    """
+    if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
+        text: bytes | str = request.get_data(cache=False)
+    elif request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        if FORM_FIELD not in request.form:
+            raise Problem("invalid-body", f"The form has no field {FORM_FIELD}.")
+        text = request.form[FORM_FIELD]
+    else:
+        raise Problem(
+            "unsupported-media-type",
+            f"Send application/json, or a form with the field {FORM_FIELD}.",
+            headers={"Accept-Post": "application/json, application/x-www-form-urlencoded"},
+        )
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise _body_problem(error) from None
+
+
+def query(model: type[M]) -> M:
+    """The query string as `model`. Raises Problem invalid-query with each fault."""
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise Problem(
+            "invalid-query",
+            "Parameters are given once.",
+            errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
+        )
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        faults = [{"parameter": str(e["loc"][0]), "detail": e["msg"]} for e in _faults(error)]
+        raise Problem("invalid-query", "Query parameters are refused.", errors=faults) from None
+
+
+def compact(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def digest(procedure: str, document: dict[str, Any]) -> str:
+    """What makes two requests the same request: procedure and document. 64 hex digits."""
+    text = json.dumps([procedure, document], separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def idempotency_key() -> str:
+    """The client's Idempotency-Key, else one made for this request."""
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return uuid.uuid4().hex
+    matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
+    if matched is None:
+        raise Problem(
+            "invalid-header", "Idempotency-Key must be 1 to 255 printable ASCII characters."
+        )
+    return matched[1]
+
+
+def if_match() -> str | None:
+    """The one entity tag of If-Match; None for `*`."""
+    given = request.headers["If-Match"].strip()
+    if given == "*":
+        return None
+    matched = re.fullmatch(r'"([\x21\x23-\x7e]+)"', given)
+    if matched is None:
+        raise Problem("invalid-header", 'If-Match must be one strong entity tag, such as "abc".')
+    return matched[1]
+
+
+def new_deadline(seconds: float) -> Deadline:
+    """The request's deadline: the setting, which the header Request-Timeout can only shorten."""
+    given = request.headers.get("Request-Timeout")
+    if given is None:
+        return Deadline(seconds)
+    try:
+        asked = float(given)
+    except ValueError:
+        asked = -1.0
+    if not 0 < asked < float("inf"):
+        raise Problem("invalid-header", "Request-Timeout must be a number of seconds above 0.")
+    return Deadline(min(seconds, asked))
+
+
+def _faults(error: ValidationError) -> list[dict]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _body_problem(error: ValidationError) -> Problem:
+    faults = _faults(error)
+    if faults[0]["type"] == "json_invalid":
+        return Problem("invalid-json", faults[0]["msg"] + ".")
+    return Problem(
+        "invalid-body",
+        "Values of the body are refused.",
+        errors=[{"pointer": _pointer(f["loc"]), "detail": f["msg"]} for f in faults],
+    )
+
+
+def _pointer(location: tuple) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in location)

@@ -1,0 +1,158 @@
+"""Problem details (RFC 9457): one table of problems, one mapping from exceptions to it."""
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import Response, g
+from werkzeug.exceptions import HTTPException
+
+from database.errors import DatabaseError, DeadlineExceeded, Kind, NotConfigured, Unavailable
+
+log = logging.getLogger(__name__)
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:sql-procedures-api:"
+
+
+@dataclass(frozen=True)
+class ProblemType:
+    """A kind of problem: its slug (the `type` URI is the prefix and it), status and title."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+    @property
+    def uri(self) -> str:
+        return TYPE_PREFIX + self.slug
+
+
+PROBLEM_TYPES = {
+    slug: ProblemType(slug, status, title, meaning)
+    for slug, status, title, meaning in (
+        ("invalid-json", 400, "Invalid JSON", "The body is not JSON; `detail` says where."),
+        ("invalid-query", 400, "Invalid query", "Query parameters are refused; see `errors`."),
+        ("invalid-path", 400, "Invalid path", "A value in the path can't be read."),
+        ("invalid-header", 400, "Invalid header", "A request header can't be read."),
+        ("not-found", 404, "Not found", "No such route, or no such row."),
+        ("method-not-allowed", 405, "Method not allowed", "See the `Allow` header."),
+        ("conflict", 409, "Conflict", "A constraint of the database forbids it."),
+        ("precondition-failed", 412, "Precondition failed", "The row changed since it was read."),
+        ("too-large", 413, "Content too large", "The body exceeds MAX_REQUEST_BYTES."),
+        ("unsupported-media-type", 415, "Unsupported media type", "Send application/json."),
+        ("invalid-body", 422, "Invalid body", "Values are refused; see `errors`."),
+        ("refused-value", 422, "Value refused", "The database refused a value."),
+        ("key-reused", 422, "Idempotency-Key reused", "The key came with another request."),
+        ("chosen", 400, "Refused", "The procedure chose status and detail."),
+        ("internal", 500, "Internal error", "Ours to mend; quote `instance`."),
+        ("unavailable", 503, "Database unavailable", "Come back after `Retry-After`."),
+        ("not-configured", 503, "Not configured", "No connection string for this database."),
+        ("deadline", 504, "Deadline exceeded", "It took too long; what ran was cancelled."),
+    )
+}
+
+# What the database said, by kind: a problem type and a sentence without a word of the driver's.
+_BY_KIND = {
+    Kind.CONSTRAINT: ("conflict", "A constraint of the database forbids this change."),
+    Kind.BAD_VALUE: ("refused-value", "The database refused a value of the request."),
+    Kind.TIMED_OUT: ("deadline", "The statement took longer than it may."),
+    Kind.CANCELLED: ("unavailable", "The statement was cancelled by the database."),
+}
+_CHOSEN_SLUG = {404: "not-found", 409: "conflict", 412: "precondition-failed"}
+
+
+class Problem(Exception):
+    """An answer that is a problem. `slug` names one of PROBLEM_TYPES.
+
+    detail: for a person, of this occurrence; errors: [{"pointer" or "parameter", "detail"}, …];
+    retry_after: seconds.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        detail: str = "",
+        *,
+        status: int | None = None,
+        errors: Sequence[dict] = (),
+        retry_after: float | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.type = PROBLEM_TYPES[slug]
+        self.status = status or self.type.status
+        self.detail = detail
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(math.ceil(retry_after))
+
+    def response(self) -> Response:
+        """{"type", "title", "status", "detail"?, "errors"?, "instance"} and its headers."""
+        body = {"type": self.type.uri, "title": self.type.title, "status": self.status}
+        if self.detail:
+            body["detail"] = self.detail
+        if self.errors:
+            body["errors"] = self.errors
+        body["instance"] = f"urn:uuid:{g.request_id}" if "request_id" in g else "about:blank"
+        return Response(
+            json.dumps(body, ensure_ascii=False), self.status, self.headers, content_type=MEDIA_TYPE
+        )
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an exception is to the client. What is ours to mend is logged."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        return _of_http(error)
+    if isinstance(error, DatabaseError):
+        return _of_database(error)
+    if isinstance(error, Unavailable):
+        log.warning("unavailable: %s", error)
+        return Problem(
+            "unavailable", "The database can't be asked now.", retry_after=error.retry_after
+        )
+    if isinstance(error, DeadlineExceeded):
+        return Problem("deadline", "The request's deadline passed.")
+    if isinstance(error, NotConfigured):
+        return Problem("not-configured", str(error))
+    # Only the place: the text of an unforeseen error may hold a caller's data.
+    log.error("unforeseen %s", type(error).__name__, exc_info=_without_text(error))
+    return Problem("internal", "The request could not be answered.")
+
+
+def _of_database(error: DatabaseError) -> Problem:
+    if error.kind is Kind.CHOSEN:
+        slug = _CHOSEN_SLUG.get(error.status, "chosen")
+        return Problem(slug, error.message, status=error.status)
+    if error.kind.transient:
+        return Problem(
+            "unavailable", "The database can't be asked now.", retry_after=max(1.0, error.wait)
+        )
+    log.error("database: %s", error)
+    slug, detail = _BY_KIND.get(error.kind, ("internal", "The request could not be answered."))
+    return Problem(slug, detail, retry_after=1 if slug == "unavailable" else None)
+
+
+def _of_http(error: HTTPException) -> Problem:
+    status = error.code or 500
+    slug = next(
+        (p.slug for p in PROBLEM_TYPES.values() if p.status == status),
+        "internal" if status >= 500 else "chosen",
+    )
+    kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After", "Location")}
+    detail = {
+        404: "There is no such route.",
+        405: "The route has no such method.",
+        413: "The request body is too large.",
+    }.get(status, HTTPStatus(status).phrase + ".")
+    return Problem(slug, detail, status=status, headers=kept)
+
+
+def _without_text(error: Exception) -> tuple:
+    return (type(error), type(error)(), error.__traceback__)
