@@ -10,3 +10,5 @@ threads = 16
 timeout = 120
 graceful_timeout = 35
 keepalive = 30
+# Its default path is one for all servers of a user, so a second one would fight over it.
+control_socket_disable = True
