@@ -1,8 +1,9 @@
 """ConnectionManager: what stands between a resource and the stored procedures of one database."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TypeVar
 
 import pyodbc
 
@@ -15,6 +16,7 @@ from database.retry import again
 from database.session import Answer, Session
 from database.tokens import TokenSource, TokenUnavailable, pack
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -70,13 +72,17 @@ class ConnectionManager:
         """
         deadline = deadline or Deadline(self._deadline_seconds)
         attempt = partial(self._attempt, procedure, document, deadline)
-        try:
-            return attempt()
-        except DatabaseError as first:
-            if not first.kind.transient or not (repeatable or first.kind is not Kind.LOST):
-                raise
-            self._observe(first)
-            return again(attempt, first, deadline=deadline, observe=self._observe)
+        return self._retried(attempt, deadline, repeatable=repeatable)
+
+    def stream(
+        self, procedure: str, document: str, *, deadline: Deadline | None = None
+    ) -> "Rows":
+        """Call a procedure that reads and gives a row an item; the rows as they come.
+
+        The first are here when this returns, so what fails before them raises as call() does.
+        """
+        deadline = deadline or Deadline(self._deadline_seconds)
+        return self._retried(partial(self._begin_rows, procedure, document, deadline), deadline)
 
     def stats(self) -> PoolStats:
         return self._pool.stats()
@@ -92,22 +98,31 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.name} {self._pool!r}>"
 
+    def _retried(
+        self, attempt: Callable[[], T], deadline: Deadline, *, repeatable: bool = True
+    ) -> T:
+        try:
+            return attempt()
+        except DatabaseError as first:
+            if not first.kind.transient or not (repeatable or first.kind is not Kind.LOST):
+                raise
+            self._observe(first)
+            return again(attempt, first, deadline=deadline, observe=self._observe)
+
     def _attempt(self, procedure: str, document: str, deadline: Deadline) -> Answer:
-        with self._checkout(deadline) as lease:
-            try:
-                return lease.connection.call(procedure, document, deadline)
-            except DeadlineExceeded:
-                # The cancel may still be on its way to whatever runs next on this connection.
-                lease.evict()
-                raise
-            except pyodbc.Error as error:
-                failure = classify(error)
-                if failure.kind.spoils_connection:
-                    lease.evict()
-                raise failure from None
-            except BaseException:
-                lease.evict()
-                raise
+        with _Care(self._checkout(deadline)) as session:
+            return session.call(procedure, document, deadline)
+
+    def _begin_rows(self, procedure: str, document: str, deadline: Deadline) -> "Rows":
+        lease = self._checkout(deadline)
+        try:
+            return Rows(lease, lease.connection.rows(procedure, document, deadline))
+        except BaseException as error:
+            # In the midst of a transaction, so not fit to be lent again whatever it was.
+            lease.evict()
+            if isinstance(error, pyodbc.Error):
+                raise classify(error) from None
+            raise
 
     def _checkout(self, deadline: Deadline) -> Lease[Session]:
         try:
@@ -124,9 +139,10 @@ class ConnectionManager:
         try:
             session = self._connect_once(remaining)
         except DatabaseError as failure:
-            if failure.kind.transient:
+            if failure.kind in (Kind.UNREACHABLE, Kind.LOST):
                 self._breaker.failed()
             else:
+                # It answers, if only to say that it is resuming, busy or not for us.
                 self._breaker.succeeded()
             raise
         except BaseException:
@@ -159,3 +175,54 @@ class ConnectionManager:
 
     def _log_retry(self, failure: DatabaseError) -> None:
         log.warning("%s: %s; trying again", self.name, failure)
+
+
+class Rows:
+    """A result under way: batches of JSON texts, one text an item. One thread, once.
+
+    Exhausted, the connection is checked in; close() before that evicts it, which stops the
+    statement. Raises DatabaseError or DeadlineExceeded in the midst; then the result is short.
+    """
+
+    def __init__(self, lease: Lease[Session], batches: Iterator[list[str]]) -> None:
+        self._lease = lease
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[list[str]]:
+        try:
+            yield from self._batches
+            self._lease.checkin()
+        except pyodbc.Error as error:
+            raise classify(error) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Safe to call twice, and after the end."""
+        self._lease.evict()
+
+
+class _Care:
+    """Evicts what is not fit to be lent again, and gives the driver's error its meaning."""
+
+    __slots__ = ("_lease",)
+
+    def __init__(self, lease: Lease[Session]) -> None:
+        self._lease = lease
+
+    def __enter__(self) -> Session:
+        return self._lease.connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
+        if kind is None:
+            self._lease.checkin()
+        elif isinstance(error, pyodbc.Error):
+            failure = classify(error)
+            if failure.kind.spoils_connection:
+                self._lease.evict()
+            else:
+                self._lease.checkin()
+            raise failure from None
+        else:
+            # Among them DeadlineExceeded: the cancel may still be on its way to what runs next.
+            self._lease.evict()

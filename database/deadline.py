@@ -45,20 +45,23 @@ class Watch:
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._wakes_at = float("inf")
 
     def guard(self, deadline: Deadline, cancel: Callable[[], None]) -> "Watched":
         """Watch a statement; use the result as a context around its execution."""
         watched = Watched(cancel)
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
+                self._wakes_at = float("inf")
                 self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
                 self._thread.start()
             while self._heap and self._heap[0][2].done:
                 heapq.heappop(self._heap)
-            first = self._heap[0][0] if self._heap else float("inf")
             heapq.heappush(self._heap, (deadline.at, next(self._order), watched))
-            # Most requests have equal deadlines, so a later one need not wake the thread.
-            if deadline.at < first:
+            # Most requests have equal deadlines, so a later one need not wake the thread: a wake
+            # a call would cost more than the rest of the call.
+            if deadline.at < self._wakes_at:
+                self._wakes_at = deadline.at
                 self._changed.notify()
         return watched
 
@@ -74,11 +77,13 @@ class Watch:
                 while self._heap and self._heap[0][2].done:
                     heapq.heappop(self._heap)
                 if not self._heap:
+                    self._wakes_at = float("inf")
                     self._changed.wait()
                     continue
                 at, _, watched = self._heap[0]
                 left = at - time.monotonic()
                 if left > 0:
+                    self._wakes_at = at
                     self._changed.wait(left)
                     continue
                 heapq.heappop(self._heap)

@@ -7,7 +7,7 @@ The driver is chosen before there is a connection; the engine is asked for on ea
 import math
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,9 @@ pyodbc.pooling = False
 # msodbcsql.h: SQL_COPT_SS_ACCESS_TOKEN, SQL_COPT_SS_RESET_CONNECTION, SQL_RESET_YES.
 ACCESS_TOKEN = 1256
 RESET_CONNECTION, RESET_YES = 1246, 1
+# Rows a fetch while streaming. psqlodbc slows down with the square of it: a million trips took
+# 8 s by 200, 15 s by 1,000 and 19 s by 5,000.
+FETCH_ROWS = 200
 # (type, size, digits) for setinputsizes: always nvarchar(max), so one plan for every length.
 NVARCHAR_MAX = [(pyodbc.SQL_WVARCHAR, 0, 0)]
 
@@ -50,6 +53,16 @@ class SqlServer:
         """Have the session reset with the next request, at no round trip; no statement is open."""
         connection.set_attr(RESET_CONNECTION, RESET_YES)
 
+    def rows(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Iterator[list[str]]:
+        """The first column of each row, in batches, as the server sends them."""
+        cursor.execute(self.call_text(procedure), document)
+        while True:
+            while cursor.description is not None and (rows := cursor.fetchmany(FETCH_ROWS)):
+                yield [row[0] for row in rows]
+            # An error may come after the rows, and only nextset() shows it.
+            if not cursor.nextset():
+                break
+
     def limit_statement(self, connection: pyodbc.Connection, seconds: float) -> None:
         """A second line behind the deadline's cancel, for a server that never answers one."""
         connection.timeout = math.ceil(seconds) + 1
@@ -70,6 +83,18 @@ class PostgreSQL:
 
     def reset(self, connection: pyodbc.Connection) -> None:
         pass
+
+    def rows(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Iterator[list[str]]:
+        """As SqlServer.rows. A function's result would be gathered before its first row came;
+        its twin `<name>_rows` opens a cursor instead, which lives in a transaction."""
+        schema, name = procedure.split(".")
+        cursor.connection.autocommit = False
+        cursor.execute(f'SELECT {schema}."{name}_rows"(?)', document)
+        fetch = f'FETCH {FETCH_ROWS} FROM "{cursor.fetchval()}"'
+        while rows := cursor.execute(fetch).fetchall():
+            yield [row[0] for row in rows]
+        cursor.connection.rollback()
+        cursor.connection.autocommit = True
 
     def limit_statement(self, connection: pyodbc.Connection, seconds: float) -> None:
         pass  # psqlodbc has no statement timeout to set on a connection

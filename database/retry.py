@@ -14,12 +14,13 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from database.deadline import Deadline
-from database.errors import DatabaseError, Unavailable
+from database.errors import DatabaseError, Kind, Unavailable
 
 T = TypeVar("T")
 BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
-# A procedure whose every attempt is a deadlock victim should say so before the deadline.
-CALL_ATTEMPTS = 10
+# A call whose every attempt is a deadlock victim should say so before the deadline does; a
+# database that is away is waited for until the deadline.
+CONTENTION_ATTEMPTS = 10
 
 
 def is_transient(error: BaseException) -> bool:
@@ -32,7 +33,6 @@ def again(
     *,
     deadline: Deadline,
     observe: Callable[[DatabaseError], None],
-    attempts: int = CALL_ATTEMPTS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """The result of `attempt` after its first try raised `first`.
@@ -49,8 +49,10 @@ def again(
         return attempt()
 
     def stop(state: RetryCallState) -> bool:
-        left = deadline.at - time.monotonic()
-        return state.attempt_number >= attempts or state.upcoming_sleep >= left
+        if state.upcoming_sleep >= deadline.at - time.monotonic():
+            return True
+        contended = state.outcome.exception().kind is Kind.CONTENTION
+        return contended and state.attempt_number >= CONTENTION_ATTEMPTS
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),

@@ -1,12 +1,19 @@
 """One connection at work: a procedure called on it, its answer read to the end."""
 
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import pyodbc
 
 from database.deadline import Deadline, Watch
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,19 +54,46 @@ class Session:
         """
         cursor = self._begin(deadline)
         try:
-            with self._watch.guard(deadline, cursor.cancel) as watched:
-                try:
-                    cursor.execute(self._dialect.call_text(procedure), document)
-                    answer = _read(cursor)
-                except pyodbc.Error:
-                    if not watched.fired:
-                        raise
-            # A cancelled statement may also end without an error, and short (odbc-facts).
-            if watched.fired:
-                raise DeadlineExceeded("The statement was cancelled at the request's deadline.")
-            return answer
+            return self._watched(
+                partial(self._execute, cursor, procedure, document), cursor, deadline
+            )
         finally:
             cursor.close()
+
+    def _execute(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Answer:
+        cursor.execute(self._dialect.call_text(procedure), document)
+        return _read(cursor)
+
+    def rows(self, procedure: str, document: str, deadline: Deadline) -> Iterator[list[str]]:
+        """Call a procedure that gives a row an item: batches of JSON texts, the first one fetched.
+
+        `deadline` is for the first batch; each later one may take as long as that had.
+        Raises as call() does, then or while iterating; closing it early leaves the connection
+        unusable.
+        """
+        allowed = deadline.remaining()
+        cursor = self._begin(deadline)
+        batches = self._dialect.rows(cursor, procedure, document)
+        first = self._watched(lambda: next(batches, None), cursor, deadline)
+        if first is None:
+            return iter(())
+        later = iter(
+            lambda: self._watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
+        )
+        return itertools.chain([first], later)
+
+    def _watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
+        """What `work()` gives; DeadlineExceeded if it had to be cancelled."""
+        with self._watch.guard(deadline, cursor.cancel) as watched:
+            try:
+                done = work()
+            except pyodbc.Error:
+                if not watched.fired:
+                    raise
+        # A cancelled statement may also end without an error, and short (odbc-facts).
+        if watched.fired:
+            raise DeadlineExceeded("The statement was cancelled at the request's deadline.")
+        return done
 
     def ping(self) -> bool:
         """Whether the server still answers; one round trip."""
@@ -71,10 +105,8 @@ class Session:
 
     def close(self) -> None:
         # A broken connection fails to close; there is nothing left to lose.
-        try:
+        with contextlib.suppress(pyodbc.Error):
             self._connection.close()
-        except pyodbc.Error:
-            pass
 
     def _begin(self, deadline: Deadline) -> pyodbc.Cursor:
         if self._used:
