@@ -12,7 +12,8 @@ from databases import Databases
 from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
 from resources.problems import problem_of
-from resources.taxidata import TaxiData, TaxiDataAmount
+from resources.shared_reads import SharedReads
+from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, read_settings
 
 
@@ -31,7 +32,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or read_settings()
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.extensions["databases"] = Databases(settings, report=_say)
+    app.extensions["shared_reads"] = SharedReads(
+        settings.local_dir / "shared-reads", ttl=settings.taxi_cache_seconds
+    )
     app.cli.add_command(cli.sql_commands)
     app.cli.add_command(cli.taxi_commands)
 
@@ -57,6 +62,7 @@ def _add_routes(api: Api) -> None:
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
     api.add_resource(TaxiData, "/taxidata", "/taxidataall", endpoint="taxidata")
+    api.add_resource(TaxiDataSummary, "/taxidata/summary", endpoint="taxidata_summary")
     api.add_resource(
         TaxiDataAmount,
         *("/taxidata/<amount>", "/taxidataprice/<amount>", "/taxidateprice/<amount>"),

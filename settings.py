@@ -52,6 +52,12 @@ def seconds(least: float = 0.0, most: float = 86_400.0) -> Callable[[str], float
     return _number(least, most, float)
 
 
+def yes_or_no(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError("a yes or a no")
+    return text.lower() == "yes"
+
+
 def _folder(text: str) -> Path:
     return ROOT / text
 
@@ -68,15 +74,17 @@ SETTINGS = (
         "POOL_MAX_LIFETIME_SECONDS", "1800", "seconds", seconds(1), "age at which one is replaced"
     ),
     Setting("POOL_MAX_IDLE_SECONDS", "300", "seconds", seconds(1), "idle time before it is closed"),
-    Setting(
-        "POOL_LEAK_SECONDS", "0", "seconds", seconds(), "checkout worth a warning; 0 is never"
-    ),
+    Setting("POOL_LEAK_SECONDS", "0", "seconds", seconds(), "checkout worth a warning; 0 is never"),
     Setting("LOGIN_TIMEOUT_SECONDS", "15", "seconds", seconds(1), "longest wait for a connect"),
     Setting(
         "REQUEST_DEADLINE_SECONDS", "30", "seconds", seconds(0.05), "for all that a request does"
     ),
     Setting(
         "MAX_REQUEST_BYTES", "1048576", "bytes", integer(1024, 1 << 30), "largest request body"
+    ),
+    Setting("REQUIRE_IF_MATCH", "no", "yes or no", yes_or_no, "428 for a change without If-Match"),
+    Setting(
+        "TAXI_CACHE_SECONDS", "0", "seconds", seconds(), "age up to which trips are told again"
     ),
 )
 
@@ -109,6 +117,8 @@ class Settings:
     login_timeout_seconds: float
     request_deadline_seconds: float
     max_request_bytes: int
+    require_if_match: bool
+    taxi_cache_seconds: float
     targets: Mapping[str, Target]
     on_app_service: bool
     identity: Mapping[str, str]

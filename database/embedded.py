@@ -102,7 +102,11 @@ class EmbeddedCluster:
             input=text.encode(),
             capture_output=True,
             check=False,
-            env={**os.environ, "PGCLIENTENCODING": "UTF8", "PGOPTIONS": "-c client_min_messages=warning"},
+            env={
+                **os.environ,
+                "PGCLIENTENCODING": "UTF8",
+                "PGOPTIONS": "-c client_min_messages=warning",
+            },
         )
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
@@ -215,17 +219,18 @@ class EmbeddedCluster:
         self._status("pg_ctl", "stop", "-w", "-s", "-m", "fast", "-D", str(self.data))
 
     def _start_keeper(self) -> None:
-        subprocess.Popen(
+        # Forked away for good, so that it outlives a group of processes that is killed together.
+        subprocess.run(
             [
-                *("flock", "--exclusive", str(self._directory / "users.lock")),
-                *(str(self._binaries / "pg_ctl"), "stop", "-w", "-s", "-m", "fast"),
-                *("-D", str(self.data)),
+                *("setsid", "--fork", "flock", "--exclusive"),
+                *(str(self._directory / "users.lock"), str(self._binaries / "pg_ctl")),
+                *("stop", "-w", "-s", "-m", "fast", "-D", str(self.data)),
             ],
             **self._as_account(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            check=True,
         )
 
     def _prepare_once(self) -> None:

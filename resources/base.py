@@ -1,18 +1,21 @@
 """What every resource shares: the request's JSON in, the procedure's JSON out, byte for byte."""
 
+import functools
 import hashlib
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from flask import Response, current_app, g, request
 from flask_restful import Resource
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from database.deadline import Deadline
 from database.session import Answer
 from resources.problems import Problem
+from resources.representations import streamed
 
 M = TypeVar("M", bound=BaseModel)
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
@@ -34,14 +37,30 @@ class ProcedureResource(Resource):
         """Call a procedure that writes: once for its Idempotency-Key, however often it is asked."""
         key = idempotency_key()
         request_part: dict[str, Any] = {"key": key, "digest": digest(procedure, document)}
-        if request.headers.get("If-Match"):
-            request_part["if_match"] = if_match()
+        tag = if_match()
+        if tag is not None:
+            request_part["if_match"] = tag
         return self.call(procedure, {**document, "_request": request_part})
+
+    def stream(
+        self,
+        procedure: str,
+        document: dict[str, Any],
+        *,
+        media_type: str,
+        columns: Sequence[str],
+    ) -> Response:
+        """Call a procedure that reads, its rows sent on as they come."""
+        manager = current_app.extensions["databases"].manager(self.database)
+        rows = manager.stream(procedure, compact({**document, "rows": True}), deadline=g.deadline)
+        return streamed(rows, media_type, columns)
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
     """The procedure's text as the body, with its entity tag and whether it is a replay."""
     response = Response(answer.json, status, headers, mimetype="application/json")
+    # Kept by a client it may be, but asked about (If-None-Match) before each use.
+    response.headers.setdefault("Cache-Control", "private, no-cache")
     if answer.etag:
         response.set_etag(answer.etag)
     if answer.replayed:
@@ -59,6 +78,8 @@ def found(answer: Answer, what: str) -> Answer:
 def body(model: type[M]) -> M:
     """The request's body as `model`: application/json, or the form field `customer`.
 
+    `model` is a pydantic model or a type such as list[…].
+
     Raises Problem: unsupported-media-type, invalid-json (with position) or invalid-body (with a
     JSON pointer for each fault).
     """
@@ -75,7 +96,7 @@ def body(model: type[M]) -> M:
             headers={"Accept-Post": "application/json, application/x-www-form-urlencoded"},
         )
     try:
-        return model.model_validate_json(text)
+        return _adapter(model).validate_json(text)
     except ValidationError as error:
         raise _body_problem(error) from None
 
@@ -120,9 +141,11 @@ def idempotency_key() -> str:
 
 
 def if_match() -> str | None:
-    """The one entity tag of If-Match; None for `*`."""
-    given = request.headers["If-Match"].strip()
-    if given == "*":
+    """The one entity tag of If-Match; None without the header, and for `*`."""
+    given = request.headers.get("If-Match", "").strip()
+    if not given and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
+        raise Problem("precondition-required", "Send If-Match with the ETag of what you read.")
+    if given in ("", "*"):
         return None
     matched = re.fullmatch(r'"([\x21\x23-\x7e]+)"', given)
     if matched is None:
@@ -142,6 +165,11 @@ def new_deadline(seconds: float) -> Deadline:
     if not 0 < asked < float("inf"):
         raise Problem("invalid-header", "Request-Timeout must be a number of seconds above 0.")
     return Deadline(min(seconds, asked))
+
+
+@functools.cache
+def _adapter(model: type[M]) -> TypeAdapter[M]:
+    return TypeAdapter(model)
 
 
 def _faults(error: ValidationError) -> list[dict]:

@@ -3,19 +3,24 @@
 import re
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from database.session import Answer
 from resources.base import ProcedureResource, body, found, json_response, query
 from resources.problems import Problem
+from resources.representations import JSON, wanted_format
 from resources.schemas import (
     INT_MAX,
+    Address,
     CustomerPatch,
     CustomerReplacement,
     CustomersQuery,
     NewCustomer,
+    NewCustomerList,
 )
 
+# The columns of CSV that a field of more than one becomes.
+COLUMNS = {"Delivery": [f"Delivery.{name}" for name in Address.model_fields]}
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
@@ -26,7 +31,8 @@ class Customer(ProcedureResource):
 
     def get(self, customer_id: int) -> Response:
         document = {"CustomerID": known(customer_id)}
-        return json_response(found(self.call("web.get_customer", document), "such customer"))
+        answer = found(self.call("web.get_customer", document), "such customer")
+        return json_response(answer).make_conditional(request)
 
     def put(self, customer_id: int) -> Response:
         document = body(CustomerReplacement).model_dump(exclude_none=True)
@@ -64,13 +70,28 @@ class NewCustomers(ProcedureResource):
 
 
 class Customers(ProcedureResource):
-    """The list, paged by key."""
+    """The list, paged by key; and many made at once, all or none."""
 
     database = "WWIF"
 
     def get(self) -> Response:
         asked = query(CustomersQuery).model_dump(exclude_none=True)
-        return json_response(self.call("web.get_customers", asked))
+        media_type = wanted_format(asked.pop("format", None))
+        if media_type != JSON or asked["limit"] == 0:
+            columns = [c for name in asked["fields"] for c in COLUMNS.get(name, (name,))]
+            return self.stream("web.get_customers", asked, media_type=media_type, columns=columns)
+        answer = self.call("web.get_customers", asked)
+        response = json_response(answer)
+        if answer.next is not None:
+            following = {**request.args.to_dict(), "after": answer.next}
+            url = url_for("customers", **following)
+            response.headers["Link"] = f'<{url}>; rel="next"'
+        return response
+
+    def post(self) -> Response:
+        customers = body(NewCustomerList)
+        document = {"Customers": [c.model_dump(exclude_none=True) for c in customers]}
+        return json_response(self.write("web.put_customers", document), 201)
 
 
 def known(customer_id: int) -> int:

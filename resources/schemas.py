@@ -3,10 +3,9 @@
 Lengths are those of Sales.Customers and count UTF-16 code units, as nvarchar does.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
 from pydantic_core import PydanticCustomError
 
 INT_MAX = 2_147_483_647
@@ -73,7 +72,13 @@ class NewCustomer(_Body):
     Delivery: Address | None = None
 
 
+MAX_BULK = 1000
+NewCustomerList = Annotated[list[NewCustomer], Field(min_length=1, max_length=MAX_BULK)]
+
+
 class CustomerReplacement(NewCustomer):
+    """As NewCustomer; CustomerID, if given, is that of the path."""
+
     CustomerID: int | None = None
 
 
@@ -92,25 +97,58 @@ class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Limit = Annotated[int, Field(ge=1, le=MAX_ROWS)]
+Limit = Annotated[int, Field(ge=0, le=INT_MAX, description="0 means all, streamed")]
+Format = Literal["json", "ndjson", "csv"]
+FieldName = Literal[
+    "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
+]
+
+
+def _split(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
 
 
 class CustomersQuery(_Query):
-    limit: Limit = MAX_ROWS
-    after: str | None = Field(None, pattern=r"^\d{1,10}(:.{0,100})?$")
-    name: Annotated[str, AfterValidator(_storable)] | None = Field(None, max_length=100)
-    fields: str | None = Field(None, max_length=100)
+    """The customers' list: a page of it by key, or all of it."""
+
+    limit: Annotated[Limit, Field(description=f"0: all; default: up to {MAX_ROWS}")] = MAX_ROWS
+    after: Annotated[
+        str | None,
+        AfterValidator(lambda v: v and _storable(v)),
+        Field(pattern=r"^\d{1,9}(:.{1,100})?$", description="where the page before ended"),
+    ] = None
+    name: Annotated[
+        str | None,
+        AfterValidator(lambda v: v and _storable(v)),
+        Field(min_length=1, max_length=100, description="substring of the name"),
+    ] = None
+    fields: Annotated[list[FieldName], BeforeValidator(_split, json_schema_input_type=str)] = [
+        "CustomerID",
+        "CustomerName",
+    ]
     sort: Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"] = "CustomerID"
+    format: Format | None = None
 
 
 class AmountQuery(_Query):
+    """A page of trips."""
+
     limit: Limit = 1000
     offset: Annotated[int, Field(ge=0, le=INT_MAX)] = 0
+    format: Format | None = None
 
 
 class TaxiQuery(AmountQuery):
+    """Filters; the interval of pick-ups is half open."""
+
     total_amount: Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)] | None = None
-    pickup_from: datetime | None = None
-    pickup_to: datetime | None = None
+    pickup_from: NaiveDatetime | None = None
+    pickup_to: NaiveDatetime | None = None
     payment_type: Annotated[int, Field(ge=0, le=32_767)] | None = None
     PULocationID: Annotated[int, Field(ge=0, le=INT_MAX)] | None = None
+
+
+class SummaryQuery(_Query):
+    """What to group by."""
+
+    by: Literal["hour", "weekday", "payment_type"]

@@ -65,9 +65,10 @@ BEGIN
     RETURN 'SELECT c FROM sales.customers c WHERE ' || v_where || ' ORDER BY ' || v_order;
 END $$;
 
+-- As its definer: a cursor runs its query as whoever fetches, and the API may call procedures only.
 CREATE OR REPLACE FUNCTION web.customer_fields_json(c sales.customers, p_fields text[])
 RETURNS text
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (
         SELECT json_strip_nulls(row_to_json(t))::text

@@ -1,0 +1,99 @@
+"""Collections as JSON, NDJSON or CSV, sent as the database delivers them."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from flask import Response, request
+
+from connection_manager import Rows
+from resources.problems import Problem, problem_of
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV}
+
+
+def wanted_format(asked: str | None) -> str:
+    """The media type for the answer: `?format=` if given, else by Accept; JSON where it's open."""
+    if asked is not None:
+        return FORMATS[asked]
+    best = request.accept_mimetypes.best_match([JSON, NDJSON, CSV], default=None)
+    if best is None:
+        raise Problem(
+            "not-acceptable", "Accept one of application/json, application/x-ndjson and text/csv."
+        )
+    return best
+
+
+def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
+    """`rows` as a body of `media_type`, with flat memory; `columns` are those of CSV.
+
+    A failure in the midst breaks off the chunked body, so that no client takes it for the end;
+    NDJSON says why in a last line `{"type": "urn:…", …}`.
+    """
+    encode = {JSON: _json, NDJSON: _ndjson, CSV: partial(_csv, columns=columns)}[media_type]
+    mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
+    response = Response(_guarded(rows, encode, media_type), content_type=mimetype)
+    # Also for a client that is gone before the first byte, whose generator never began.
+    response.call_on_close(rows.close)
+    return response
+
+
+def _guarded(
+    rows: Rows, encode: Callable[[Rows], Iterator[str]], media_type: str
+) -> Iterator[bytes]:
+    try:
+        for text in encode(rows):
+            yield text.encode()
+    except Exception as error:
+        log.error("a stream broke off: %s", error)
+        if media_type == NDJSON:
+            yield problem_of(error).response().get_data() + b"\n"
+        # Ends the connection without the final chunk; `from None` keeps the driver's text out.
+        raise ConnectionAbortedError("the stream broke off") from None
+
+
+def _json(rows: Rows) -> Iterator[str]:
+    lead = "["
+    for batch in rows:
+        yield lead + ",".join(batch)
+        lead = ","
+    yield "]" if lead == "," else "[]"
+
+
+def _ndjson(rows: Rows) -> Iterator[str]:
+    for batch in rows:
+        yield "\n".join(batch) + "\n"
+
+
+def _csv(rows: Rows, *, columns: Sequence[str]) -> Iterator[str]:
+    """RFC 4180 with a header; a nested object's keys are joined by a dot, null is empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(columns)
+    for batch in rows:
+        items = [_flat(json.loads(text)) for text in batch]
+        writer.writerows([[item.get(name) for name in columns] for item in items])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _flat(item: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in item.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, bool):
+            flat[prefix + key] = "true" if value else "false"
+        else:
+            flat[prefix + key] = value
+    return flat
