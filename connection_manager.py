@@ -49,6 +49,9 @@ class ConnectionManager:
         self._observe = observe or self._log_retry
         self._watch = Watch()
         self._breaker = Breaker()
+        # Whether a statement prepared before a session's reset may be executed after it: not
+        # documented, so believed until the server says otherwise (8179).
+        self._handles_survive_reset = True
         self._pool: Pool[Session] = Pool(
             self._connect, close=Session.close, ping=Session.ping, name=name, **pool
         )
@@ -74,9 +77,7 @@ class ConnectionManager:
         attempt = partial(self._attempt, procedure, document, deadline)
         return self._retried(attempt, deadline, repeatable=repeatable)
 
-    def stream(
-        self, procedure: str, document: str, *, deadline: Deadline | None = None
-    ) -> "Rows":
+    def stream(self, procedure: str, document: str, *, deadline: Deadline | None = None) -> "Rows":
         """Call a procedure that reads and gives a row an item; the rows as they come.
 
         The first are here when this returns, so what fails before them raises as call() does.
@@ -106,7 +107,9 @@ class ConnectionManager:
         except DatabaseError as first:
             if not first.kind.transient or not (repeatable or first.kind is not Kind.LOST):
                 raise
-            self._observe(first)
+            if first.kind is Kind.STALE_HANDLE:
+                self._handles_survive_reset = False
+                self._pool.invalidate()
             return again(attempt, first, deadline=deadline, observe=self._observe)
 
     def _attempt(self, procedure: str, document: str, deadline: Deadline) -> Answer:
@@ -169,7 +172,10 @@ class ConnectionManager:
 
     def _open(self, timeout: float, token: bytes | None) -> Session:
         try:
-            return Session(self._driver.connect(timeout, token=token), self._watch)
+            connection, found = self._driver.connect(timeout, token=token)
+            return Session(
+                connection, self._watch, found=found, keep_cursors=self._handles_survive_reset
+            )
         except pyodbc.Error as error:
             raise classify(error) from None
 

@@ -32,8 +32,13 @@ class Deadline:
         return self._clock() >= self.at
 
 
+# A server that is there ends a cancelled statement sooner than this.
+CANCEL_GRACE_SECONDS = 0.5
+
+
 class Watch:
-    """Calls `cancel()` of each statement whose deadline passes before it is done.
+    """Calls `cancel()` of each statement whose deadline passes before it is done, and `abandon()`
+    if it is still not done CANCEL_GRACE_SECONDS later.
 
     One daemon thread a watch, started at the first statement. A cancel that itself blocks (a
     frozen network) must not keep the others waiting, so each runs in a thread of its own.
@@ -47,9 +52,11 @@ class Watch:
         self._closed = False
         self._wakes_at = float("inf")
 
-    def guard(self, deadline: Deadline, cancel: Callable[[], None]) -> "Watched":
+    def guard(
+        self, deadline: Deadline, cancel: Callable[[], None], abandon: Callable[[], None]
+    ) -> "Watched":
         """Watch a statement; use the result as a context around its execution."""
-        watched = Watched(cancel)
+        watched = Watched(cancel, abandon)
         with self._changed:
             if self._thread is None or not self._thread.is_alive():
                 self._wakes_at = float("inf")
@@ -93,11 +100,14 @@ class Watch:
 class Watched:
     """A statement under watch. `fired` says whether its deadline passed while it ran."""
 
-    __slots__ = ("_cancel", "_lock", "done", "fired")
+    __slots__ = ("_abandon", "_cancel", "_cancelling", "_lock", "_then", "done", "fired")
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
+    def __init__(self, cancel: Callable[[], None], abandon: Callable[[], None]) -> None:
         self._cancel = cancel
+        self._abandon = abandon
         self._lock = threading.Lock()
+        self._cancelling = False
+        self._then: Callable[[], None] | None = None
         self.done = False
         self.fired = False
 
@@ -105,16 +115,41 @@ class Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Under the lock: a cancel on its way must not hit the connection's next statement.
+        # Under the lock: either no cancel was sent, or `fired` is seen after this.
         with self._lock:
             self.done = True
 
+    def when_cancelled(self, work: Callable[[], None]) -> None:
+        """Do `work()` now, or after the cancel that is under way.
+
+        The driver's cancel uses the statement's handle; freeing that meanwhile would crash.
+        """
+        with self._lock:
+            if self._cancelling:
+                self._then = work
+                return
+        work()
+
     def fire(self) -> None:
+        """Cancel, and abandon what the cancel did not end. Runs in a thread of its own."""
         with self._lock:
             if self.done:
                 return
-            self.fired = True
-            try:
-                self._cancel()
-            except Exception as error:  # the statement may end at this very moment
-                log.debug("cancel failed: %s", type(error).__name__)
+            self.fired = self._cancelling = True
+        threading.Thread(target=self._run_cancel, name="cancel", daemon=True).start()
+        ended = time.monotonic() + CANCEL_GRACE_SECONDS
+        while not self.done and time.monotonic() < ended:
+            time.sleep(CANCEL_GRACE_SECONDS / 20)
+        if not self.done:
+            self._abandon()
+
+    def _run_cancel(self) -> None:
+        try:
+            self._cancel()
+        except Exception as error:  # the statement may end at this very moment
+            log.debug("cancel failed: %s", type(error).__name__)
+        with self._lock:
+            self._cancelling = False
+            work, self._then = self._then, None
+        if work is not None:
+            work()

@@ -15,6 +15,7 @@ import pyodbc
 
 from database.connection_string import ConnectionString
 from database.errors import DatabaseError, Kind
+from database.sockets import FoundSocket, SocketFinder
 
 # Driver-manager pooling does not reuse connections on Linux, and ours needs to see each connect.
 pyodbc.pooling = False
@@ -42,6 +43,8 @@ class SqlServer:
 
     name = "sqlserver"
     dbms_names = ("Microsoft SQL Server",)
+    # Closing a cursor costs a round trip (sp_unprepare), so each statement keeps its own.
+    keeps_cursors = True
 
     def call_text(self, procedure: str) -> str:
         return f"EXEC {procedure} ?"
@@ -64,8 +67,8 @@ class SqlServer:
                 break
 
     def limit_statement(self, connection: pyodbc.Connection, seconds: float) -> None:
-        """A second line behind the deadline's cancel, for a server that never answers one."""
-        connection.timeout = math.ceil(seconds) + 1
+        """A second line behind the deadline's cancel: the driver gives up at twice this."""
+        connection.timeout = math.ceil(seconds)
 
 
 class PostgreSQL:
@@ -73,6 +76,7 @@ class PostgreSQL:
 
     name = "postgresql"
     dbms_names = ("PostgreSQL",)
+    keeps_cursors = True
 
     def call_text(self, procedure: str) -> str:
         schema, name = procedure.split(".")
@@ -144,17 +148,38 @@ class Driver:
                 "UnknownsAsLongVarchar": "0",
                 "UseServerSidePrepare": "0",
             }
-        self._text = str(given.with_defaults(defaults))
+        completed = given.with_defaults(defaults)
+        self._text = str(completed)
+        self._finder = SocketFinder(peer_of(completed, family), one_at_a_time=family != "sqlserver")
 
-    def connect(self, timeout: float, *, token: bytes | None = None) -> pyodbc.Connection:
-        """A new autocommit connection; `timeout` seconds are rounded up to whole ones."""
+    def connect(
+        self, timeout: float, *, token: bytes | None = None
+    ) -> tuple[pyodbc.Connection, FoundSocket | None]:
+        """A new autocommit connection, and its socket where it can be told.
+
+        `timeout` is in seconds, rounded up to whole ones. Raises pyodbc.Error.
+        """
         attributes = {ACCESS_TOKEN: token} if token is not None else {}
-        return pyodbc.connect(
-            self._text,
-            autocommit=True,
-            timeout=max(1, math.ceil(timeout)),
-            attrs_before=attributes,
+        return self._finder.connect(
+            lambda: pyodbc.connect(
+                self._text,
+                autocommit=True,
+                timeout=max(1, math.ceil(timeout)),
+                attrs_before=attributes,
+            )
         )
+
+
+def peer_of(given: ConnectionString, family: str) -> int | str:
+    """Where the socket leads: a port, or the path of PostgreSQL's Unix socket."""
+    server = given.get("SERVER", "SERVERNAME", "ADDR", "ADDRESS", "DATA SOURCE") or ""
+    if family == "sqlserver":
+        _, _, port = server.partition(",")
+        return int(port) if port.strip().isdigit() else 1433
+    port = given.get("PORT") or "5432"
+    if server.startswith("/"):
+        return f"{server}/.s.PGSQL.{port}"
+    return int(port) if port.isdigit() else 5432
 
 
 def refuse_token_in_clear(given: ConnectionString) -> None:
@@ -207,5 +232,3 @@ def _packaged_driver() -> str | None:
     machine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
     folder = Path(spec.submodule_search_locations[0]) / "libs" / "linux" / flavour / machine
     return next((str(f) for f in sorted(folder.glob("lib/libmsodbcsql-*.so*"))), None)
-
-

@@ -28,6 +28,7 @@ class Kind(Enum):
     RESUMING = "resuming or scaling"
     THROTTLED = "throttled"
     CONTENTION = "deadlock or conflict"
+    STALE_HANDLE = "prepared statement forgotten"
     TIMED_OUT = "statement timed out"
     CANCELLED = "statement cancelled"
     CONSTRAINT = "constraint violated"
@@ -49,8 +50,14 @@ class Kind(Enum):
         return self in _SPOILING
 
 
-_TRANSIENT = {Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.THROTTLED, Kind.CONTENTION}
-_SPOILING = {Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.LOGIN_REFUSED, Kind.UNKNOWN}
+_TRANSIENT = {
+    *(Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.THROTTLED, Kind.CONTENTION),
+    Kind.STALE_HANDLE,
+}
+_SPOILING = {
+    *(Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.LOGIN_REFUSED, Kind.STALE_HANDLE),
+    *(Kind.TIMED_OUT, Kind.UNKNOWN),
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ SQL_SERVER: dict[int, Rule] = {
     **_rules(Kind.FORBIDDEN, "sql", 229, 230, 262, 297, 300, 916),
     **_rules(Kind.NOT_DEPLOYED, "sql", 2812, 208, 207, 201, 8144, 8145),
     **_rules(Kind.CANCELLED, "sql", 3617),
+    **_rules(Kind.STALE_HANDLE, "sql", 8179),
 }
 
 # Whole SQLSTATEs first, then their two-character classes.

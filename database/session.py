@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import pyodbc
 
-from database.deadline import Deadline, Watch
+from database.deadline import Deadline, Watch, Watched
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
+from database.sockets import FoundSocket
 
 T = TypeVar("T")
 
@@ -33,10 +34,20 @@ class Answer:
 class Session:
     """A pyodbc connection with the dialect of its engine; one thread at a time."""
 
-    def __init__(self, connection: pyodbc.Connection, watch: Watch) -> None:
+    def __init__(
+        self,
+        connection: pyodbc.Connection,
+        watch: Watch,
+        *,
+        found: FoundSocket | None = None,
+        keep_cursors: bool = True,
+    ) -> None:
         self._connection = connection
         self._dialect = dialect_of(connection)
         self._watch = watch
+        self._abandon = found.shutdown if found else _nothing
+        self._cursors: dict[str, pyodbc.Cursor] | None = {} if keep_cursors else None
+        self._cancelled: Watched | None = None
         self._used = False
 
     @property
@@ -52,13 +63,8 @@ class Session:
 
         Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
         """
-        cursor = self._begin(deadline)
-        try:
-            return self._watched(
-                partial(self._execute, cursor, procedure, document), cursor, deadline
-            )
-        finally:
-            cursor.close()
+        cursor = self._begin(deadline, procedure)
+        return self._watched(partial(self._execute, cursor, procedure, document), cursor, deadline)
 
     def _execute(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Answer:
         cursor.execute(self._dialect.call_text(procedure), document)
@@ -84,7 +90,7 @@ class Session:
 
     def _watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
         """What `work()` gives; DeadlineExceeded if it had to be cancelled."""
-        with self._watch.guard(deadline, cursor.cancel) as watched:
+        with self._watch.guard(deadline, cursor.cancel, self._abandon) as watched:
             try:
                 done = work()
             except pyodbc.Error:
@@ -92,6 +98,7 @@ class Session:
                     raise
         # A cancelled statement may also end without an error, and short (odbc-facts).
         if watched.fired:
+            self._cancelled = watched
             raise DeadlineExceeded("The statement was cancelled at the request's deadline.")
         return done
 
@@ -104,18 +111,38 @@ class Session:
         return True
 
     def close(self) -> None:
+        """Close the connection, now or when a cancel that is under way lets go of it."""
+        if self._cancelled is not None:
+            self._cancelled.when_cancelled(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
         # A broken connection fails to close; there is nothing left to lose.
         with contextlib.suppress(pyodbc.Error):
             self._connection.close()
 
-    def _begin(self, deadline: Deadline) -> pyodbc.Cursor:
+    def _begin(self, deadline: Deadline, procedure: str | None = None) -> pyodbc.Cursor:
+        """A cursor for the next statement, on a session that remembers nothing of the last."""
         if self._used:
             self._dialect.reset(self._connection)
         self._used = True
         self._dialect.limit_statement(self._connection, deadline.remaining())
+        if procedure is None or self._cursors is None:
+            return self._new_cursor()
+        cursor = self._cursors.get(procedure)
+        if cursor is None:
+            cursor = self._cursors[procedure] = self._new_cursor()
+        return cursor
+
+    def _new_cursor(self) -> pyodbc.Cursor:
         cursor = self._connection.cursor()
         self._dialect.bind(cursor)
         return cursor
+
+
+def _nothing() -> None:
+    """The socket is not known: the driver's own timeout has to do."""
 
 
 def _read(cursor: pyodbc.Cursor) -> Answer:
@@ -141,5 +168,3 @@ def _read(cursor: pyodbc.Cursor) -> Answer:
         replayed=None if replayed is None else bool(replayed),
         next=more.get("Next"),
     )
-
-
