@@ -1,0 +1,43 @@
+# syntax=docker/dockerfile:1
+# The API with Microsoft's ODBC driver 18 and PostgreSQL's, as an unprivileged user.
+# Microsoft's driver comes inside the package mssql-python, so no further package source is
+# trusted; it needs only Kerberos' libraries and the driver manager (libodbc2: pyodbc's wheel has
+# none) beside it. Its licence is Microsoft's own.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+COPY requirements.txt requirements-dev.txt ./
+# The environment gets no pip of its own, so none has to be taken out again; nor Arrow, which only
+# fills the embedded default and outweighs the rest. The driver's version is the one tested with.
+RUN sed '/^pyarrow/d' requirements.txt > run.txt \
+    && sed -n '/^mssql-python==/p' requirements-dev.txt >> run.txt \
+    && python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir -r run.txt
+# The wheel brings the driver for every distribution; one is kept, and registered under its name,
+# so that `Driver={ODBC Driver 18 for SQL Server}` means it too.
+RUN set -eu; \
+    linux="$(/opt/venv/bin/python -c 'import mssql_python_odbc as m; print(m.__path__[0])')/libs/linux"; \
+    rm -r "$linux/rhel" "$linux/suse"; \
+    driver="$(find "$linux/debian_ubuntu" -name 'libmsodbcsql-18*.so*')"; \
+    test -f "$driver"; \
+    printf '[ODBC Driver 18 for SQL Server]\nDriver=%s\n' "$driver" > /build/odbcinst.ini
+
+FROM ${PYTHON_IMAGE}
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgssapi-krb5-2 libkrb5-3 libodbc2 odbc-postgresql \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin api
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /build/odbcinst.ini /tmp/odbcinst.ini
+RUN cat /tmp/odbcinst.ini >> /etc/odbcinst.ini && rm /tmp/odbcinst.ini
+WORKDIR /app
+COPY . .
+ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PORT=8000
+# By number: a cluster that demands a non-root user cannot look a name up.
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/health/live\", timeout=2)"]
+# The control socket wants a home directory, and nobody here would use it.
+CMD ["sh", "-c", "exec gunicorn --no-control-socket --bind 0.0.0.0:$PORT app:app"]
