@@ -125,8 +125,11 @@ class Driver:
 
     def __init__(self, connection_string: str, *, family: str) -> None:
         given = ConnectionString(connection_string)
-        self.wants_token = family == "sqlserver" and not given.get(
-            "UID", "USER", "PWD", "PASSWORD", "AUTHENTICATION", "TRUSTED_CONNECTION"
+        # An empty UID or PWD counts: the driver refuses a token beside it (FA005).
+        self.wants_token = (
+            family == "sqlserver"
+            and given.get("UID", "USER", "PWD", "PASSWORD", "AUTHENTICATION", "TRUSTED_CONNECTION")
+            is None
         )
         if self.wants_token:
             refuse_token_in_clear(given)
