@@ -1,0 +1,99 @@
+"""Who asks Microsoft Entra ID for tokens: azure-identity, or App Service's older endpoint.
+
+Sources: App Service, "Managed identities: REST endpoint reference" (both protocol versions);
+RFC 7519 for a JWT's claims.
+"""
+
+import base64
+import contextlib
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from datetime import datetime
+from typing import NamedTuple
+
+AUDIENCE = "https://database.windows.net/"
+SCOPE = AUDIENCE + ".default"
+
+
+def default_credential(client_id: str | None) -> object:
+    """azure-identity's DefaultAzureCredential, which reads the process's own environment;
+    `client_id` picks a user-assigned identity. Raises ImportError without azure-identity.
+    """
+    # Imported when first needed: it takes a quarter of a second and some 20 MB.
+    from azure.identity import DefaultAzureCredential
+
+    # Its defaults, 300 s and ten retries, would let one hung request outlast a whole outage.
+    return DefaultAzureCredential(
+        managed_identity_client_id=client_id, connection_timeout=5, read_timeout=10, retry_total=2
+    )
+
+
+def name_of(credential: object) -> str:
+    """What to call `credential` in a log; for a chain, also the one in it that answered."""
+    # azure-identity tells it nowhere else but in its own log
+    used = getattr(credential, "_successful_credential", None)
+    return type(credential).__name__ + (f" ({type(used).__name__})" if used else "")
+
+
+class _Answer(NamedTuple):
+    token: str
+    expires_on: float
+
+
+class AppService2017Credential:
+    """App Service's older managed identity protocol (MSI_ENDPOINT, API version 2017-09-01),
+    whose expiry may be a US date; azure-identity reads only a number there.
+    """
+
+    def __init__(self, endpoint: str, secret: str, *, client_id: str | None = None) -> None:
+        if not endpoint.startswith(("http://", "https://")):
+            raise ValueError("MSI_ENDPOINT must be an http or https address.")
+        query = {"resource": AUDIENCE, "api-version": "2017-09-01"}
+        if client_id:
+            query["clientid"] = client_id
+        self._url = endpoint + "?" + urllib.parse.urlencode(query)
+        self._secret = secret
+
+    def get_token(self, scope: str) -> _Answer:
+        """Raises OSError, or ValueError for an answer that holds no token."""
+        # A proxy would be asked for an address of this machine, and see the secret.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self._url, headers={"secret": self._secret})
+        try:
+            with opener.open(request, timeout=10) as response:
+                answer = json.load(response)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()  # it holds the socket, and is kept as the cause of a failure
+            raise
+        if not isinstance(answer, dict) or not answer.get("access_token"):
+            raise ValueError("The managed identity endpoint answered without a token.")
+        return _Answer(answer["access_token"], epoch_seconds(str(answer.get("expires_on"))))
+
+
+def unquote(text: str) -> str:
+    """`text` without surrounding blanks and quotes: `az … --query accessToken` prints quotes."""
+    return text.strip().strip("'\"").strip()
+
+
+def jwt_claims(token: str) -> dict:
+    """The claims of a JWT, unverified (the server verifies); {} if it is none."""
+    try:
+        _, payload, _ = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def epoch_seconds(text: str) -> float:
+    """Epoch seconds, or a US date as App Service on Linux and on Windows writes it
+    ("06/20/2019 02:57:58 +00:00", "1/16/2020 5:24:12 AM +00:00"). Raises ValueError.
+    """
+    if text.isdecimal():
+        return float(text)
+    for form in ("%m/%d/%Y %H:%M:%S %z", "%m/%d/%Y %I:%M:%S %p %z"):
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text, form).timestamp()
+    raise ValueError("The managed identity endpoint answered with an expiry in an unknown form.")
