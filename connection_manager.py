@@ -11,7 +11,7 @@ from database.breaker import Breaker
 from database.deadline import Deadline, Watch
 from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
-from database.pool import Lease, Pool, PoolQueueFull, PoolStats, PoolTimeout
+from database.pool import Lease, Pool, PoolClosed, PoolQueueFull, PoolStats, PoolTimeout
 from database.retry import again
 from database.session import Answer, Session
 from database.tokens import TokenSource, TokenUnavailable, pack
@@ -37,6 +37,7 @@ class ConnectionManager:
         name: str = "database",
         tokens: TokenSource | None = None,
         login_timeout: float = 15.0,
+        acquire_timeout: float = 10.0,
         deadline_seconds: float = 30.0,
         observe: Callable[[DatabaseError], None] | None = None,
         **pool: float,
@@ -45,6 +46,7 @@ class ConnectionManager:
         self._driver = Driver(connection_string, family=family)
         self._tokens = tokens if self._driver.wants_token else None
         self._login_timeout = login_timeout
+        self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
         self._observe = observe or self._log_retry
         self._watch = Watch()
@@ -129,12 +131,12 @@ class ConnectionManager:
 
     def _checkout(self, deadline: Deadline) -> Lease[Session]:
         try:
-            return self._pool.checkout(deadline.remaining())
+            return self._pool.checkout(min(self._acquire_timeout, deadline.remaining()))
         except PoolTimeout as error:
             if deadline.passed():
                 raise DeadlineExceeded("The deadline passed in the queue.") from error
             raise Unavailable(str(error)) from error
-        except PoolQueueFull as error:
+        except (PoolQueueFull, PoolClosed) as error:
             raise Unavailable(str(error)) from error
 
     def _connect(self, remaining: float) -> Session:
