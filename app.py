@@ -12,6 +12,7 @@ from databases import Databases
 from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
 from resources.problems import problem_of
+from resources.request_keys import KeyCleaner
 from resources.shared_reads import SharedReads
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, read_settings
@@ -34,6 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.extensions["databases"] = Databases(settings, report=_say)
+    app.extensions["key_cleaner"] = KeyCleaner(hours=settings.idempotency_key_hours)
     app.extensions["shared_reads"] = SharedReads(
         settings.local_dir / "shared-reads", ttl=settings.taxi_cache_seconds
     )

@@ -40,7 +40,10 @@ class ProcedureResource(Resource):
         tag = if_match()
         if tag is not None:
             request_part["if_match"] = tag
-        return self.call(procedure, {**document, "_request": request_part})
+        answer = self.call(procedure, {**document, "_request": request_part})
+        extensions = current_app.extensions
+        extensions["key_cleaner"].after_write(extensions["databases"].manager(self.database))
+        return answer
 
     def stream(
         self,

@@ -48,7 +48,6 @@ PROBLEM_TYPES = {
         ("unsupported-media-type", 415, "Unsupported media type", "Send application/json."),
         ("invalid-body", 422, "Invalid body", "Values are refused; see `errors`."),
         ("refused-value", 422, "Value refused", "The database refused a value."),
-        ("key-reused", 422, "Idempotency-Key reused", "The key came with another request."),
         ("chosen", 400, "Refused", "The procedure chose status and detail."),
         ("internal", 500, "Internal error", "Ours to mend; quote `instance`."),
         ("unavailable", 503, "Database unavailable", "Come back after `Retry-After`."),
