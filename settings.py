@@ -82,6 +82,7 @@ SETTINGS = (
     Setting(
         "MAX_REQUEST_BYTES", "1048576", "bytes", integer(1024, 1 << 30), "largest request body"
     ),
+    Setting("IDEMPOTENCY_KEY_HOURS", "24", "hours", integer(1, 8760), "a write's key is known for"),
     Setting("REQUIRE_IF_MATCH", "no", "yes or no", yes_or_no, "428 for a change without If-Match"),
     Setting(
         "TAXI_CACHE_SECONDS", "0", "seconds", seconds(), "age up to which trips are told again"
@@ -117,6 +118,7 @@ class Settings:
     login_timeout_seconds: float
     request_deadline_seconds: float
     max_request_bytes: int
+    idempotency_key_hours: int
     require_if_match: bool
     taxi_cache_seconds: float
     targets: Mapping[str, Target]
