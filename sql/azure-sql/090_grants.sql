@@ -1,0 +1,18 @@
+-- The API's database user and its one right. $(AppName) is the name of the web app, which is the
+-- name of its managed identity. No password: the user comes from Microsoft Entra ID, or, on a SQL
+-- Server without it, from a login of that name that exists already.
+DECLARE @AppName sysname = N'$(AppName)', @Statement nvarchar(max);
+
+IF NOT EXISTS (SELECT 1 FROM sys.database_principals AS p WHERE p.name = @AppName)
+BEGIN
+    SET @Statement = N'CREATE USER ' + QUOTENAME(@AppName)
+        + CASE
+            WHEN SUSER_ID(@AppName) IS NULL THEN N' FROM EXTERNAL PROVIDER'
+            ELSE N' FOR LOGIN ' + QUOTENAME(@AppName)
+        END;
+    EXEC (@Statement);
+END;
+GO
+
+GRANT EXECUTE ON SCHEMA::web TO [$(AppName)];
+GO

@@ -1,0 +1,15 @@
+-- The API's database user and its rights. $(AppName) is the name of the web app, which is the name
+-- of its managed identity. EXECUTE on the three procedures: the view and the table belong to their
+-- owner, so they are reached through the procedures and not otherwise. REFERENCES on the
+-- credential: serverless asks for it of the caller, and no ownership chain covers it.
+IF NOT EXISTS (SELECT 1 FROM sys.database_principals AS p WHERE p.name = N'$(AppName)')
+    CREATE USER [$(AppName)] FROM EXTERNAL PROVIDER;
+GO
+
+GRANT EXECUTE ON OBJECT::dbo.get_taxidata TO [$(AppName)];
+GRANT EXECUTE ON OBJECT::dbo.get_taxidataAmount TO [$(AppName)];
+GRANT EXECUTE ON OBJECT::dbo.get_taxidataSummary TO [$(AppName)];
+GO
+
+GRANT REFERENCES ON DATABASE SCOPED CREDENTIAL::taxidata_identity TO [$(AppName)];
+GO
