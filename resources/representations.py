@@ -24,6 +24,8 @@ def wanted_format(asked: str | None) -> str:
     """The media type for the answer: `?format=` if given, else by Accept; JSON where it's open."""
     if asked is not None:
         return FORMATS[asked]
+    if not request.accept_mimetypes:
+        return JSON
     best = request.accept_mimetypes.best_match([JSON, NDJSON, CSV], default=None)
     if best is None:
         raise Problem(
