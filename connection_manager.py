@@ -1,23 +1,35 @@
 """ConnectionManager: what stands between a resource and the stored procedures of one database."""
 
-import logging
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
 import pyodbc
 
+from database.borrowed import BorrowedConnection
 from database.breaker import Breaker
 from database.deadline import Deadline, Watch
 from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
+from database.observation import (
+    Attempt,
+    BreakerOpened,
+    Call,
+    Checkout,
+    Connect,
+    Observe,
+    Retry,
+    TokenAsked,
+    Usage,
+    unobserved,
+)
 from database.pool import Lease, Pool, PoolClosed, PoolQueueFull, PoolStats, PoolTimeout
 from database.retry import again
 from database.session import Answer, Session
 from database.tokens import TokenSource, TokenUnavailable, pack
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class ConnectionManager:
@@ -26,6 +38,7 @@ class ConnectionManager:
     connection_string: ODBC; family: which driver completes it, "sqlserver" or "postgresql".
     tokens: asked for an access token at each connect when the string names no user.
     pool: keyword options of database.pool.Pool. deadline_seconds: for a call that brings none.
+    observe: hears what happens, see database.observation; it must be quick and not raise.
     Knows nothing of Flask; make as many as you like, and close() each.
     """
 
@@ -39,7 +52,7 @@ class ConnectionManager:
         login_timeout: float = 15.0,
         acquire_timeout: float = 10.0,
         deadline_seconds: float = 30.0,
-        observe: Callable[[DatabaseError], None] | None = None,
+        observe: Observe = unobserved,
         **pool: float,
     ) -> None:
         self.name = name
@@ -48,44 +61,114 @@ class ConnectionManager:
         self._login_timeout = login_timeout
         self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
-        self._observe = observe or self._log_retry
+        self._observe = observe
+        self._engine = family  # until a connection has said what it is
         self._watch = Watch()
         self._breaker = Breaker()
         # Whether a statement prepared before a session's reset may be executed after it: not
         # documented, so believed until the server says otherwise (8179).
         self._handles_survive_reset = True
         self._pool: Pool[Session] = Pool(
-            self._connect, close=Session.close, ping=Session.ping, name=name, **pool
+            self._connect,
+            close=Session.close,
+            ping=Session.ping,
+            name=name,
+            observe=None if observe is unobserved else self._hear_pool,
+            **pool,
         )
         if self._tokens is not None:
             # Connections go with the token that made them, before the server finds it expired.
             self._tokens.on_refresh(lambda generation: self._pool.invalidate())
+            self._tokens.on_attempt(lambda failure: self._observe(TokenAsked(failure)))
 
     def call(
         self,
         procedure: str,
         document: str = "{}",
         *,
+        caller: str | None = None,
         deadline: Deadline | None = None,
         repeatable: bool = True,
     ) -> Answer:
         """Call `schema.procedure` with one JSON document; its answer, read to the end.
 
+        caller: a JSON document of at most CALLER_MAX_CHARACTERS that says who asks: in the
+        procedure SESSION_CONTEXT(N'caller') or current_setting('request.caller', true).
         repeatable: asking twice is asking once, as for a read or a write with a key. Without it
         a failure in the midst of execution is reported, not retried.
         Raises DatabaseError, Unavailable (with retry_after), DeadlineExceeded.
         """
-        deadline = deadline or Deadline(self._deadline_seconds)
-        attempt = partial(self._attempt, procedure, document, deadline)
-        return self._retried(attempt, deadline, repeatable=repeatable)
+        if deadline is None:
+            deadline = Deadline(self._deadline_seconds)
+        began = time.monotonic()
+        try:
+            # The first attempt in line: what goes well pays nothing for what may go wrong.
+            try:
+                answer = self._attempt(procedure, document, deadline, caller)
+            except DatabaseError as first:
+                attempt = partial(self._attempt, procedure, document, deadline, caller)
+                answer = self._again(attempt, first, deadline, repeatable)
+        except BaseException as failure:
+            self._observe_call(procedure, began, failure, False)
+            raise
+        if self._observe is not unobserved:
+            self._observe_call(procedure, began, None, bool(answer.replayed))
+        return answer
 
-    def stream(self, procedure: str, document: str, *, deadline: Deadline | None = None) -> "Rows":
+    def stream(
+        self,
+        procedure: str,
+        document: str,
+        *,
+        caller: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> "Rows":
         """Call a procedure that reads and gives a row an item; the rows as they come.
 
         The first are here when this returns, so what fails before them raises as call() does.
         """
         deadline = deadline or Deadline(self._deadline_seconds)
-        return self._retried(partial(self._begin_rows, procedure, document, deadline), deadline)
+        begin = partial(self._begin_rows, procedure, document, deadline, caller)
+        began = time.monotonic()
+        try:
+            rows = self.retried(begin, deadline)
+        except BaseException as failure:
+            self._observe_call(procedure, began, failure, False)
+            raise
+        self._observe_call(procedure, began, None, False)
+        return rows
+
+    def borrow(self, *, deadline: Deadline | None = None) -> BorrowedConnection:
+        """A pooled connection for a library that wants one of its own; close() gives it back.
+
+        Connecting is retried; the statements are the borrower's, and raise as the driver does
+        (database.errors.classify tells the meaning). Raises as call() does.
+        """
+        deadline = deadline or Deadline(self._deadline_seconds)
+        return self.retried(partial(self._lend, deadline), deadline)
+
+    def retried(self, attempt: Callable[[], T], deadline: Deadline) -> T:
+        """What `attempt()` gives, made again while it raises a transient DatabaseError.
+
+        As in call(); raises what the last attempt did, Unavailable where time ran out.
+        """
+        try:
+            return attempt()
+        except DatabaseError as first:
+            return self._again(attempt, first, deadline, True)
+
+    def probe(self, timeout: float) -> None:
+        """Ask the database on a connection of its own, past pool, queue and breaker.
+
+        Returns if it answered. Raises DatabaseError, or Unavailable where no token was to be had;
+        on a frozen network it may take much longer than `timeout` seconds.
+        """
+        session = self._connect_once(timeout)
+        try:
+            if not session.ping():
+                raise DatabaseError(Kind.LOST)
+        finally:
+            session.close()
 
     def stats(self) -> PoolStats:
         return self._pool.stats()
@@ -101,29 +184,65 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.name} {self._pool!r}>"
 
-    def _retried(
-        self, attempt: Callable[[], T], deadline: Deadline, *, repeatable: bool = True
+    def _again(
+        self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline, repeatable: bool
     ) -> T:
+        """After a first attempt that raised `first`: as retried()."""
+        if not first.kind.transient or (first.kind is Kind.LOST and not repeatable):
+            raise first
+        if first.kind is Kind.STALE_HANDLE:
+            self._handles_survive_reset = False
+            self._pool.invalidate()
+        return again(
+            attempt,
+            first,
+            deadline=deadline,
+            observe=lambda failure: self._observe(Retry(self.name, failure)),
+        )
+
+    def _attempt(
+        self, procedure: str, document: str, deadline: Deadline, caller: str | None
+    ) -> Answer:
+        began = time.monotonic()
         try:
-            return attempt()
-        except DatabaseError as first:
-            if not first.kind.transient or not (repeatable or first.kind is not Kind.LOST):
+            lease = self._checkout(deadline)
+            try:
+                answer = lease.connection.call(procedure, document, deadline, caller)
+            except BaseException as error:
+                raise _let_go(lease, error) from None
+            lease.checkin()
+        except BaseException as failure:
+            self._observe_attempt(procedure, began, failure)
+            raise
+        if self._observe is not unobserved:
+            self._observe_attempt(procedure, began, None)
+        return answer
+
+    def _begin_rows(
+        self, procedure: str, document: str, deadline: Deadline, caller: str | None
+    ) -> "Rows":
+        began = time.monotonic()
+        try:
+            lease = self._checkout(deadline)
+            try:
+                batches = lease.connection.rows(procedure, document, deadline, caller=caller)
+            except BaseException as error:
+                # In the midst of a transaction, so not fit to be lent again whatever it was.
+                lease.evict()
+                if isinstance(error, pyodbc.Error):
+                    raise classify(error) from None
                 raise
-            if first.kind is Kind.STALE_HANDLE:
-                self._handles_survive_reset = False
-                self._pool.invalidate()
-            return again(attempt, first, deadline=deadline, observe=self._observe)
+        except BaseException as failure:
+            self._observe_attempt(procedure, began, failure)
+            raise
+        self._observe_attempt(procedure, began, None)
+        return Rows(lease, batches)
 
-    def _attempt(self, procedure: str, document: str, deadline: Deadline) -> Answer:
-        with _Care(self._checkout(deadline)) as session:
-            return session.call(procedure, document, deadline)
-
-    def _begin_rows(self, procedure: str, document: str, deadline: Deadline) -> "Rows":
+    def _lend(self, deadline: Deadline) -> BorrowedConnection:
         lease = self._checkout(deadline)
         try:
-            return Rows(lease, lease.connection.rows(procedure, document, deadline))
+            return BorrowedConnection(lease, deadline)
         except BaseException as error:
-            # In the midst of a transaction, so not fit to be lent again whatever it was.
             lease.evict()
             if isinstance(error, pyodbc.Error):
                 raise classify(error) from None
@@ -141,18 +260,19 @@ class ConnectionManager:
 
     def _connect(self, remaining: float) -> Session:
         self._breaker.admit()
+        began = time.monotonic()
         try:
             session = self._connect_once(remaining)
-        except DatabaseError as failure:
-            if failure.kind in (Kind.UNREACHABLE, Kind.LOST):
-                self._breaker.failed()
-            else:
+        except BaseException as failure:
+            self._observe(Connect(self.name, began, time.monotonic() - began, failure))
+            away = (Kind.UNREACHABLE, Kind.LOST)
+            if isinstance(failure, DatabaseError) and failure.kind not in away:
                 # It answers, if only to say that it is resuming, busy or not for us.
                 self._breaker.succeeded()
+            elif self._breaker.failed():
+                self._observe(BreakerOpened(self.name))
             raise
-        except BaseException:
-            self._breaker.failed()
-            raise
+        self._observe(Connect(self.name, began, time.monotonic() - began, None))
         self._breaker.succeeded()
         return session
 
@@ -173,16 +293,44 @@ class ConnectionManager:
             raise Unavailable(str(error), retry_after=5) from error
 
     def _open(self, timeout: float, token: bytes | None) -> Session:
+        opening = self._driver.opening(timeout, token=token)
+        watched = self._watch.register()
+        # No driver keeps to its login timeout once the network is frozen after the login.
+        watched.begin(Deadline(timeout), opening.abandon, opening.abandon)
         try:
-            connection, found = self._driver.connect(timeout, token=token)
-            return Session(
-                connection, self._watch, found=found, keep_cursors=self._handles_survive_reset
+            session = Session(
+                opening.connect(),
+                watched,
+                abandon=opening.abandon,
+                keep_cursors=self._handles_survive_reset,
             )
-        except pyodbc.Error as error:
-            raise classify(error) from None
+        except BaseException as error:
+            watched.end()
+            watched.release()
+            if isinstance(error, pyodbc.Error):
+                raise classify(error) from None
+            raise
+        if watched.end():
+            session.close()
+            raise DatabaseError(Kind.UNREACHABLE)
+        self._engine = session.engine
+        return session
 
-    def _log_retry(self, failure: DatabaseError) -> None:
-        log.warning("%s: %s; trying again", self.name, failure)
+    def _observe_call(
+        self, procedure: str, began: float, failure: BaseException | None, replayed: bool
+    ) -> None:
+        seconds = time.monotonic() - began
+        self._observe(Call(self.name, self._engine, procedure, began, seconds, failure, replayed))
+
+    def _observe_attempt(self, procedure: str, began: float, failure: BaseException | None) -> None:
+        seconds = time.monotonic() - began
+        self._observe(Attempt(self.name, procedure, began, seconds, failure))
+
+    def _hear_pool(self, event: str, seconds: float) -> None:
+        if event == "usage_seconds":
+            self._observe(Usage(self.name, seconds))
+        elif event == "wait_seconds":
+            self._observe(Checkout(self.name, time.monotonic() - seconds, seconds))
 
 
 class Rows:
@@ -210,27 +358,18 @@ class Rows:
         self._lease.evict()
 
 
-class _Care:
-    """Evicts what is not fit to be lent again, and gives the driver's error its meaning."""
+def _let_go(lease: Lease[Session], error: BaseException) -> BaseException:
+    """End a lease that ended in `error`, and give the driver's errors their meaning.
 
-    __slots__ = ("_lease",)
-
-    def __init__(self, lease: Lease[Session]) -> None:
-        self._lease = lease
-
-    def __enter__(self) -> Session:
-        return self._lease.connection
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, _: object) -> None:
-        if kind is None:
-            self._lease.checkin()
-        elif isinstance(error, pyodbc.Error):
-            failure = classify(error)
-            if failure.kind.spoils_connection:
-                self._lease.evict()
-            else:
-                self._lease.checkin()
-            raise failure from None
-        else:
-            # Among them DeadlineExceeded: the cancel may still be on its way to what runs next.
-            self._lease.evict()
+    Evicted is what is not fit to be lent again. That it is after DeadlineExceeded too: the cancel
+    may still be on its way to whatever runs next.
+    """
+    if not isinstance(error, pyodbc.Error):
+        lease.evict()
+        return error
+    failure = classify(error)
+    if failure.kind.spoils_connection:
+        lease.evict()
+    else:
+        lease.checkin()
+    return failure

@@ -71,6 +71,10 @@ class TokenSource:
         """Have `callback(generation)` called on the refreshing thread, after each token that
         replaces an older one."""
 
+    def on_attempt(self, callback: Callable[[Exception | None], None]) -> None:
+        """Have `callback(failure)` called after each time a credential was asked, on the thread
+        that asked; failure is None where there was none."""
+
     def describe(self) -> dict:
         """{"credential", "audience", "expires_on"}: what is known without asking for a token."""
         raise NotImplementedError

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from database.errors import Unavailable
 
 THRESHOLD = 3
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 1.0
+FIRST_PAUSE = 0.05
+# A database that is back is found so soon.
+LONGEST_PAUSE = 0.25
 
 
 class Breaker:
@@ -45,10 +46,12 @@ class Breaker:
         with self._lock:
             self._failures, self._probing, self._pause = 0, False, FIRST_PAUSE
 
-    def failed(self) -> None:
+    def failed(self) -> bool:
+        """Note a failure; True if this one has opened it."""
         with self._lock:
             self._failures += 1
             if self._failures >= THRESHOLD:
                 self._next_probe = self._clock() + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             self._probing = False
+            return self._failures == THRESHOLD

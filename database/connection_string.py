@@ -7,7 +7,7 @@ given twice the first counts.
 import re
 from collections.abc import Mapping
 
-_ATTRIBUTE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)")
+_ATTRIBUTE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|(?!\{)[^;]*)\s*(?:;|$)")
 
 
 class ConnectionStringError(ValueError):
@@ -48,6 +48,12 @@ class ConnectionString:
         copy = ConnectionString("")
         missing = {k.upper(): v for k, v in defaults.items() if k.upper() not in self._values}
         copy._values = {**self._values, **missing}
+        return copy
+
+    def replaced(self, key: str, value: str) -> "ConnectionString":
+        """A copy in which `key` has `value`."""
+        copy = ConnectionString("")
+        copy._values = {**self._values, key.upper(): value}
         return copy
 
     def __str__(self) -> str:

@@ -1,8 +1,7 @@
 """The one deadline of a request, and the watch that cancels a statement when it passes."""
 
-import heapq
-import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +9,12 @@ from collections.abc import Callable
 from database.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
+
+# How late a cancel may be. Looking this often costs less than waking a thread for each statement,
+# which took longer than the rest of a call.
+TICK_SECONDS = 0.05
+# A server that is there ends a cancelled statement sooner than this.
+CANCEL_GRACE_SECONDS = 0.5
 
 
 class Deadline:
@@ -32,92 +37,111 @@ class Deadline:
         return self._clock() >= self.at
 
 
-# A server that is there ends a cancelled statement sooner than this.
-CANCEL_GRACE_SECONDS = 0.5
-
-
 class Watch:
-    """Calls `cancel()` of each statement whose deadline passes before it is done, and `abandon()`
-    if it is still not done CANCEL_GRACE_SECONDS later.
+    """Cancels each watched piece of work that is not done at its deadline, and abandons it if it
+    is still not done CANCEL_GRACE_SECONDS later.
 
-    One daemon thread a watch, started at the first statement. A cancel that itself blocks (a
-    frozen network) must not keep the others waiting, so each runs in a thread of its own.
+    One daemon thread a watch, while anything is registered. A cancel that itself blocks (a frozen
+    network) must not keep the others waiting, so each runs in a thread of its own.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._heap: list[tuple[float, int, Watched]] = []
-        self._order = itertools.count()
+        self._members: set[Watched] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._wakes_at = float("inf")
+
+    def register(self) -> "Watched":
+        """A place for one connection's work, one piece at a time, until its release()."""
+        watched = Watched(self)
+        with self._changed:
+            self._members.add(watched)
+            # A forked child has the members of its parent, but not the thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return watched
 
     def guard(
         self, deadline: Deadline, cancel: Callable[[], None], abandon: Callable[[], None]
     ) -> "Watched":
-        """Watch a statement; use the result as a context around its execution."""
-        watched = Watched(cancel, abandon)
-        with self._changed:
-            if self._thread is None or not self._thread.is_alive():
-                self._wakes_at = float("inf")
-                self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
-                self._thread.start()
-            while self._heap and self._heap[0][2].done:
-                heapq.heappop(self._heap)
-            heapq.heappush(self._heap, (deadline.at, next(self._order), watched))
-            # Most requests have equal deadlines, so a later one need not wake the thread: a wake
-            # a call would cost more than the rest of the call.
-            if deadline.at < self._wakes_at:
-                self._wakes_at = deadline.at
-                self._changed.notify()
+        """Watch one piece of work, the body of the `with` that this is given to."""
+        watched = self.register()
+        watched.begin(deadline, cancel, abandon)
         return watched
+
+    def release(self, watched: "Watched") -> None:
+        with self._changed:
+            self._members.discard(watched)
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
-            self._heap.clear()
+            self._members.clear()
             self._changed.notify()
 
     def _run(self) -> None:
-        with self._changed:
-            while not self._closed:
-                while self._heap and self._heap[0][2].done:
-                    heapq.heappop(self._heap)
-                if not self._heap:
-                    self._wakes_at = float("inf")
+        while True:
+            with self._changed:
+                if not self._members and not self._closed:
                     self._changed.wait()
-                    continue
-                at, _, watched = self._heap[0]
-                left = at - time.monotonic()
-                if left > 0:
-                    self._wakes_at = at
-                    self._changed.wait(left)
-                    continue
-                heapq.heappop(self._heap)
-                threading.Thread(target=watched.fire, name="cancel", daemon=True).start()
+                if self._closed:
+                    return
+                now = time.monotonic()
+                late = [watched for watched in self._members if watched.at <= now]
+            for watched in sorted(late, key=lambda watched: watched.at):
+                watched.fire()
+            time.sleep(TICK_SECONDS)
 
 
 class Watched:
-    """A statement under watch. `fired` says whether its deadline passed while it ran."""
+    """One connection's work under watch. `at`: when its deadline passes, infinite between works."""
 
-    __slots__ = ("_abandon", "_cancel", "_cancelling", "_lock", "_then", "done", "fired")
+    __slots__ = ("_abandon", "_cancel", "_cancelling", "_fired", "_lock", "_then", "_watch", "at")
 
-    def __init__(self, cancel: Callable[[], None], abandon: Callable[[], None]) -> None:
-        self._cancel = cancel
-        self._abandon = abandon
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._lock = threading.Lock()
+        self._cancel: Callable[[], None] = _nothing
+        self._abandon: Callable[[], None] = _nothing
         self._cancelling = False
+        self._fired = False
         self._then: Callable[[], None] | None = None
-        self.done = False
-        self.fired = False
+        self.at = math.inf
+
+    @property
+    def fired(self) -> bool:
+        """Whether a deadline passed."""
+        return self._fired
 
     def __enter__(self) -> "Watched":
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Under the lock: either no cancel was sent, or `fired` is seen after this.
+        self.end()
+        self.release()
+
+    def begin(
+        self,
+        deadline: Deadline,
+        cancel: Callable[[], None],
+        abandon: Callable[[], None],
+    ) -> None:
+        """Watch the work that follows, until end()."""
+        self._cancel = cancel
+        self._abandon = abandon
+        self.at = deadline.at
+
+    def end(self) -> bool:
+        """The work is done. Whether its deadline passed before: then its connection is no longer
+        fit for use, for the cancel may still be on its way."""
         with self._lock:
-            self.done = True
+            self.at = math.inf
+            return self._fired
+
+    def release(self) -> None:
+        self._watch.release(self)
 
     def when_cancelled(self, work: Callable[[], None]) -> None:
         """Do `work()` now, or after the cancel that is under way.
@@ -131,17 +155,13 @@ class Watched:
         work()
 
     def fire(self) -> None:
-        """Cancel, and abandon what the cancel did not end. Runs in a thread of its own."""
+        """Cancel, and abandon what the cancel does not end; in threads of their own."""
         with self._lock:
-            if self.done:
+            if self.at == math.inf or self._fired:
                 return
-            self.fired = self._cancelling = True
+            self._fired = self._cancelling = True
         threading.Thread(target=self._run_cancel, name="cancel", daemon=True).start()
-        ended = time.monotonic() + CANCEL_GRACE_SECONDS
-        while not self.done and time.monotonic() < ended:
-            time.sleep(CANCEL_GRACE_SECONDS / 20)
-        if not self.done:
-            self._abandon()
+        threading.Thread(target=self._run_abandon, name="abandon", daemon=True).start()
 
     def _run_cancel(self) -> None:
         try:
@@ -153,3 +173,15 @@ class Watched:
             work, self._then = self._then, None
         if work is not None:
             work()
+
+    def _run_abandon(self) -> None:
+        ended = time.monotonic() + CANCEL_GRACE_SECONDS
+        while self.at != math.inf:
+            if time.monotonic() > ended:
+                self._abandon()
+                return
+            time.sleep(CANCEL_GRACE_SECONDS / 20)
+
+
+def _nothing() -> None:
+    """Where there is no means."""

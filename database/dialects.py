@@ -4,9 +4,11 @@ The driver is chosen before there is a connection; the engine is asked for on ea
 (SQL_DBMS_NAME), never guessed from the connection string.
 """
 
+import functools
 import math
 import platform
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +17,7 @@ import pyodbc
 
 from database.connection_string import ConnectionString
 from database.errors import DatabaseError, Kind
-from database.sockets import FoundSocket, SocketFinder
+from database.sockets import FoundSocket, SocketFinder, TaggedSockets
 
 # Driver-manager pooling does not reuse connections on Linux, and ours needs to see each connect.
 pyodbc.pooling = False
@@ -27,7 +29,16 @@ RESET_CONNECTION, RESET_YES = 1246, 1
 # 8 s by 200, 15 s by 1,000 and 19 s by 5,000.
 FETCH_ROWS = 200
 # (type, size, digits) for setinputsizes: always nvarchar(max), so one plan for every length.
-NVARCHAR_MAX = [(pyodbc.SQL_WVARCHAR, 0, 0)]
+NVARCHAR_MAX = (pyodbc.SQL_WVARCHAR, 0, 0)
+# What sp_set_session_context takes at most: sql_variant holds no nvarchar(max).
+CALLER_MAX_CHARACTERS = 4000
+NVARCHAR_CALLER = (pyodbc.SQL_WVARCHAR, CALLER_MAX_CHARACTERS, 0)
+
+# Settings that a procedure has made for its session. Its 12 % of a call over a Unix socket
+# (bench/driver_options.py) are what it costs that nothing leaks.
+FORGET = "RESET ALL"
+# Local to the transaction. Read it as nullif(current_setting('request.caller', true), '').
+SET_CALLER = "SELECT set_config('request.caller', ?, true)"
 
 _LOOPBACK = re.compile(
     r"(?:tcp:)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?|\(local\)|\.)(?:[,\\].*)?$", re.IGNORECASE
@@ -46,19 +57,38 @@ class SqlServer:
     # Closing a cursor costs a round trip (sp_unprepare), so each statement keeps its own.
     keeps_cursors = True
 
-    def call_text(self, procedure: str) -> str:
+    # Results in front of the procedure's when a caller is told.
+    caller_results = 0
+
+    def call_text(self, procedure: str, *, with_caller: bool = False) -> str:
+        """The statement; with_caller: its first parameter is the caller, its second the document.
+
+        The key is read-only, so that no procedure can pass for another caller; the reset before
+        the next statement takes it away. An error there must end the batch, which only THROW does.
+        """
+        if with_caller:
+            return (
+                "BEGIN TRY EXEC sys.sp_set_session_context N'caller', ?, 1 END TRY"
+                f" BEGIN CATCH THROW END CATCH; EXEC {procedure} ?"
+            )
         return f"EXEC {procedure} ?"
 
-    def bind(self, cursor: pyodbc.Cursor) -> None:
-        cursor.setinputsizes(NVARCHAR_MAX)
+    def bind(self, cursor: pyodbc.Cursor, *, with_caller: bool = False) -> None:
+        cursor.setinputsizes([NVARCHAR_CALLER, NVARCHAR_MAX] if with_caller else [NVARCHAR_MAX])
 
     def reset(self, connection: pyodbc.Connection) -> None:
         """Have the session reset with the next request, at no round trip; no statement is open."""
         connection.set_attr(RESET_CONNECTION, RESET_YES)
 
-    def rows(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Iterator[list[str]]:
+    def discard(self, connection: pyodbc.Connection) -> None:
+        """Forget what a borrower's own statements have set: reset() will."""
+
+    def rows(
+        self, cursor: pyodbc.Cursor, procedure: str, document: str, caller: str | None = None
+    ) -> Iterator[list[str]]:
         """The first column of each row, in batches, as the server sends them."""
-        cursor.execute(self.call_text(procedure), document)
+        statement = self.call_text(procedure, with_caller=caller is not None)
+        cursor.execute(statement, *parameters(document, caller))
         while True:
             while cursor.description is not None and (rows := cursor.fetchmany(FETCH_ROWS)):
                 yield [row[0] for row in rows]
@@ -77,23 +107,38 @@ class PostgreSQL:
     name = "postgresql"
     dbms_names = ("PostgreSQL",)
     keeps_cursors = True
+    caller_results = 2
 
-    def call_text(self, procedure: str) -> str:
-        schema, name = procedure.split(".")
-        return f'SELECT * FROM {schema}."{name}"(?)'
+    def call_text(self, procedure: str, *, with_caller: bool = False) -> str:
+        """As SqlServer.call_text. The statements travel together and so are one transaction, at
+        whose end the caller goes, whatever its end; what else a procedure before may have set
+        goes at its beginning, at no round trip."""
+        return _postgresql_call(procedure, with_caller)
 
-    def bind(self, cursor: pyodbc.Cursor) -> None:
+    def bind(self, cursor: pyodbc.Cursor, *, with_caller: bool = False) -> None:
         pass
 
     def reset(self, connection: pyodbc.Connection) -> None:
         pass
 
-    def rows(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Iterator[list[str]]:
+    def discard(self, connection: pyodbc.Connection) -> None:
+        """Forget what a borrower's own statements have set; one round trip."""
+        connection.execute("DISCARD ALL").close()
+
+    def rows(
+        self, cursor: pyodbc.Cursor, procedure: str, document: str, caller: str | None = None
+    ) -> Iterator[list[str]]:
         """As SqlServer.rows. A function's result would be gathered before its first row came;
         its twin `<name>_rows` opens a cursor instead, which lives in a transaction."""
         schema, name = procedure.split(".")
         cursor.connection.autocommit = False
-        cursor.execute(f'SELECT {schema}."{name}_rows"(?)', document)
+        statement = f'SELECT {schema}."{name}_rows"(?)'
+        if caller is None:
+            cursor.execute(f"{FORGET};{statement}", document)
+        else:
+            cursor.execute(f"{FORGET};{SET_CALLER};{statement}", caller, document)
+            cursor.nextset()
+        cursor.nextset()
         fetch = f'FETCH {FETCH_ROWS} FROM "{cursor.fetchval()}"'
         while rows := cursor.execute(fetch).fetchall():
             yield [row[0] for row in rows]
@@ -104,7 +149,19 @@ class PostgreSQL:
         pass  # psqlodbc has no statement timeout to set on a connection
 
 
+@functools.cache
+def _postgresql_call(procedure: str, with_caller: bool) -> str:
+    schema, name = procedure.split(".")
+    caller = f"{SET_CALLER};" if with_caller else ""
+    return f'{FORGET};{caller}SELECT * FROM {schema}."{name}"(?)'
+
+
 DIALECTS = (SqlServer(), PostgreSQL())
+
+
+def parameters(document: str, caller: str | None) -> tuple[str, ...]:
+    """What call_text's statement wants, in its order."""
+    return (document,) if caller is None else (caller, document)
 
 
 def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:
@@ -125,12 +182,7 @@ class Driver:
 
     def __init__(self, connection_string: str, *, family: str) -> None:
         given = ConnectionString(connection_string)
-        # An empty UID or PWD counts: the driver refuses a token beside it (FA005).
-        self.wants_token = (
-            family == "sqlserver"
-            and given.get("UID", "USER", "PWD", "PASSWORD", "AUTHENTICATION", "TRUSTED_CONNECTION")
-            is None
-        )
+        self.wants_token = wants_token(given, family=family)
         if self.wants_token:
             refuse_token_in_clear(given)
         driver = given.get("DRIVER") or find_driver(family)
@@ -143,33 +195,65 @@ class Driver:
             if self.wants_token:
                 defaults["Encrypt"] = "yes"
         else:
-            # Text of any length whole; one round trip a call without a prepared statement, which
-            # costs the same as a kept one and needs no cursor kept (bench/driver_options.py).
+            # Text of any length whole; several statements in one round trip, which a prepared
+            # one can't be, at the same cost where the cursor is kept (bench/driver_options.py).
             defaults |= {
                 "MaxVarcharSize": "0",
                 "TextAsLongVarchar": "0",
                 "UnknownsAsLongVarchar": "0",
                 "UseServerSidePrepare": "0",
             }
-        completed = given.with_defaults(defaults)
-        self._text = str(completed)
-        self._finder = SocketFinder(peer_of(completed, family), one_at_a_time=family != "sqlserver")
+        self._given = given.with_defaults(defaults)
+        self._finder = SocketFinder(
+            peer_of(given, family), one_at_a_time=family == "postgresql"
+        )
+        # A Unix socket has no such option, and a user's own value would hide ours.
+        self._tags = (
+            family == "postgresql"
+            and hasattr(socket, "TCP_USER_TIMEOUT")
+            and isinstance(peer_of(given, family), int)
+            and "tcp_user_timeout" not in (given.get("PQOPT") or "")
+        )
 
-    def connect(
-        self, timeout: float, *, token: bytes | None = None
-    ) -> tuple[pyodbc.Connection, FoundSocket | None]:
-        """A new autocommit connection, and its socket where it can be told.
+    def opening(self, timeout: float, *, token: bytes | None = None) -> "Opening":
+        """A connection about to be made within `timeout` seconds, rounded up to whole ones."""
+        if not self._tags:
+            return Opening(str(self._given), FoundSocket(self._finder), timeout, token)
+        tagged = TaggedSockets()
+        options = f"{self._given.get('PQOPT') or ''} {tagged.option}".strip()
+        return Opening(str(self._given.replaced("PQOPT", options)), tagged, timeout, token)
 
-        `timeout` is in seconds, rounded up to whole ones. Raises pyodbc.Error.
-        """
-        attributes = {ACCESS_TOKEN: token} if token is not None else {}
-        return self._finder.connect(
-            lambda: pyodbc.connect(
-                self._text,
-                autocommit=True,
-                timeout=max(1, math.ceil(timeout)),
-                attrs_before=attributes,
-            )
+    def connect(self, timeout: float, *, token: bytes | None = None) -> pyodbc.Connection:
+        """A new autocommit connection. Raises pyodbc.Error."""
+        return self.opening(timeout, token=token).connect()
+
+
+class Opening:
+    """One connect, and the means to end it, or whatever it waits for later, from another thread."""
+
+    def __init__(
+        self,
+        text: str,
+        sockets: FoundSocket | TaggedSockets,
+        timeout: float,
+        token: bytes | None,
+    ) -> None:
+        self._text = text
+        self._sockets = sockets
+        self._timeout = max(1, math.ceil(timeout))
+        self._attributes = {ACCESS_TOKEN: token} if token is not None else {}
+
+    def connect(self) -> pyodbc.Connection:
+        """A new autocommit connection. Raises pyodbc.Error."""
+        return self._sockets.connect(self._connect)
+
+    def abandon(self) -> None:
+        """Shut its sockets down; the driver reports a lost connection."""
+        self._sockets.shutdown()
+
+    def _connect(self) -> pyodbc.Connection:
+        return pyodbc.connect(
+            self._text, autocommit=True, timeout=self._timeout, attrs_before=self._attributes
         )
 
 
@@ -183,6 +267,13 @@ def peer_of(given: ConnectionString, family: str) -> int | str:
     if server.startswith("/"):
         return f"{server}/.s.PGSQL.{port}"
     return int(port) if port.isdigit() else 5432
+
+
+def wants_token(given: ConnectionString, *, family: str) -> bool:
+    """Whether an access token is to log in: the connection string says nothing of how to."""
+    # An empty UID or PWD counts: the driver refuses a token beside it (FA005).
+    named = ("UID", "USER", "PWD", "PASSWORD", "AUTHENTICATION", "TRUSTED_CONNECTION")
+    return family == "sqlserver" and given.get(*named) is None
 
 
 def refuse_token_in_clear(given: ConnectionString) -> None:

@@ -212,7 +212,7 @@ class EmbeddedCluster:
     @staticmethod
     def _orphans(log_file: Path) -> bool:
         tail = log_file.read_text(errors="replace")[-2000:]
-        return "pre-existing shared memory block" in tail or "is another postmaster" in tail
+        return "pre-existing shared memory block" in tail or "Is another postmaster" in tail
 
     def _stop_server(self) -> None:
         # Exit status ignored: it may have been stopped by hand.

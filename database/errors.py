@@ -20,6 +20,10 @@ SQL_SERVER_MESSAGE = re.compile(r"\[SQL Server\](.*) \(-?\d+\) \(\w+\)$", re.DOT
 POSTGRESQL_MESSAGE = re.compile(r"ERROR: (.*?)(?:\nDETAIL: .*?)?;\nError while", re.DOTALL)
 
 
+# A block predicate of a security policy; it can't choose a status as a procedure can. [sql]
+ROW_REFUSED = 33504
+
+
 class Kind(Enum):
     """What is to be done about a failure; `connection` says whether the connection is still good."""
 
@@ -186,6 +190,14 @@ def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
             native=native,
             status=native - 50000,
             message=said[1] if said else "",
+        )
+    if native == ROW_REFUSED:
+        return DatabaseError(
+            Kind.CHOSEN,
+            sqlstate=sqlstate,
+            native=native,
+            status=403,
+            message="A row-level security policy forbids this change.",
         )
     rule = SQL_SERVER.get(native) or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
     if rule is None:

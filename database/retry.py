@@ -14,7 +14,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
 from database.deadline import Deadline
-from database.errors import DatabaseError, Kind, Unavailable
+from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
 
 T = TypeVar("T")
 BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
@@ -39,7 +39,8 @@ def again(
 
     The first try is made by the caller, outside tenacity, so that a call that succeeds pays
     nothing for the policy. Raises Unavailable, with the seconds after which to come back, when
-    the deadline leaves no room for another attempt; else what the last attempt raised.
+    the deadline leaves no room for another attempt, DeadlineExceeded when it has passed; else
+    what the last attempt raised.
     """
     pending: list[DatabaseError] = [first]
 
@@ -66,6 +67,8 @@ def again(
         return retrying(run)
     except DatabaseError as error:
         if error.kind.transient:
+            if deadline.passed():
+                raise DeadlineExceeded("The deadline passed in the last attempt.") from None
             raise Unavailable(str(error), retry_after=max(1.0, error.wait)) from None
         raise
 

@@ -21,6 +21,15 @@ INSERT INTO web.sample_data ("Name") VALUES ('customers');
 COMMIT;
 ANALYZE sales.customers;
 """
+PASSENGERS = """
+BEGIN;
+COPY dbo.titanic_passanger (id, "Survived", "Pclass", "Name", "Sex", "Age", sibling_or_spouse,
+    parents_or_children, "Fare")
+FROM STDIN WITH (FORMAT csv, HEADER);
+{rows}\\.
+INSERT INTO web.sample_data ("Name") VALUES ('passengers');
+COMMIT;
+"""
 
 
 def deploy_and_fill(cluster: EmbeddedCluster) -> None:
@@ -28,9 +37,10 @@ def deploy_and_fill(cluster: EmbeddedCluster) -> None:
     for script in sorted(SCRIPTS.glob("*.sql")):
         cluster.run_sql(script.read_text(encoding="utf-8").replace("$(AppName)", API_ROLE))
     loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()
-    if "customers" not in loaded:
-        rows = (DATA / "customers.csv").read_text(encoding="utf-8")
-        cluster.run_sql(CUSTOMERS.replace("{rows}", rows))
+    for name, script in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
+        if name not in loaded:
+            rows = (DATA / f"{name}.csv").read_text(encoding="utf-8")
+            cluster.run_sql(script.replace("{rows}", rows))
     if "taxidata" not in loaded:
         # Imported here: pyarrow takes longer to import than a second start may take.
         from database.taxi_loader import load

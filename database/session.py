@@ -3,22 +3,19 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pyodbc
 
-from database.deadline import Deadline, Watch, Watched
+from database.deadline import Deadline, Watched
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
-from database.sockets import FoundSocket
 
 T = TypeVar("T")
+CANCELLED = "The statement was cancelled at the request's deadline."
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a procedure answered. `json` is its text as it came, "" where it gave no row.
 
     etag: the representation's entity tag; replayed: a known key's stored answer; next: what to
@@ -37,17 +34,16 @@ class Session:
     def __init__(
         self,
         connection: pyodbc.Connection,
-        watch: Watch,
+        watched: Watched,
         *,
-        found: FoundSocket | None = None,
+        abandon: Callable[[], None],
         keep_cursors: bool = True,
     ) -> None:
         self._connection = connection
         self._dialect = dialect_of(connection)
-        self._watch = watch
-        self._abandon = found.shutdown if found else _nothing
-        self._cursors: dict[str, pyodbc.Cursor] | None = {} if keep_cursors else None
-        self._cancelled: Watched | None = None
+        self._watched = watched
+        self._abandon = abandon
+        self._cursors: dict[str, pyodbc.Cursor] | None = {} if keep_cursors else None  # by text
         self._used = False
 
     @property
@@ -58,19 +54,36 @@ class Session:
     def engine(self) -> str:
         return self._dialect.name
 
-    def call(self, procedure: str, document: str, deadline: Deadline) -> Answer:
+    def call(
+        self, procedure: str, document: str, deadline: Deadline, caller: str | None = None
+    ) -> Answer:
         """Call `procedure` with one JSON document in one round trip.
 
+        caller: a JSON document that the procedure finds in its session, and nothing after it.
         Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
         """
-        cursor = self._begin(deadline, procedure)
-        return self._watched(partial(self._execute, cursor, procedure, document), cursor, deadline)
+        statement = self._dialect.call_text(procedure, with_caller=caller is not None)
+        cursor = self._begin(deadline, statement, with_caller=caller is not None)
+        watched = self._watched
+        watched.begin(deadline, cursor.cancel, self._abandon)
+        try:
+            if caller is None:
+                cursor.execute(statement, document)
+            else:
+                cursor.execute(statement, caller, document)
+                for _ in range(self._dialect.caller_results):
+                    cursor.nextset()
+            answer = _read(cursor)
+        except BaseException as error:
+            raise _ended(watched, error) from None
+        # A cancelled statement may also end without an error, and short (odbc-facts).
+        if watched.end():
+            raise DeadlineExceeded(CANCELLED)
+        return answer
 
-    def _execute(self, cursor: pyodbc.Cursor, procedure: str, document: str) -> Answer:
-        cursor.execute(self._dialect.call_text(procedure), document)
-        return _read(cursor)
-
-    def rows(self, procedure: str, document: str, deadline: Deadline) -> Iterator[list[str]]:
+    def rows(
+        self, procedure: str, document: str, deadline: Deadline, *, caller: str | None = None
+    ) -> Iterator[list[str]]:
         """Call a procedure that gives a row an item: batches of JSON texts, the first one fetched.
 
         `deadline` is for the first batch; each later one may take as long as that had.
@@ -78,29 +91,39 @@ class Session:
         unusable.
         """
         allowed = deadline.remaining()
-        cursor = self._begin(deadline)
-        batches = self._dialect.rows(cursor, procedure, document)
-        first = self._watched(lambda: next(batches, None), cursor, deadline)
+        cursor = self._begin(deadline, with_caller=caller is not None)
+        batches = self._dialect.rows(cursor, procedure, document, caller)
+        first = self.watched(lambda: next(batches, None), cursor, deadline)
         if first is None:
             return iter(())
         later = iter(
-            lambda: self._watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
+            lambda: self.watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
         )
         return itertools.chain([first], later)
 
-    def _watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
-        """What `work()` gives; DeadlineExceeded if it had to be cancelled."""
-        with self._watch.guard(deadline, cursor.cancel, self._abandon) as watched:
-            try:
-                done = work()
-            except pyodbc.Error:
-                if not watched.fired:
-                    raise
-        # A cancelled statement may also end without an error, and short (odbc-facts).
-        if watched.fired:
-            self._cancelled = watched
-            raise DeadlineExceeded("The statement was cancelled at the request's deadline.")
+    def watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
+        """What `work()` on `cursor` gives; DeadlineExceeded if it had to be cancelled."""
+        watched = self._watched
+        watched.begin(deadline, cursor.cancel, self._abandon)
+        try:
+            done = work()
+        except BaseException as error:
+            raise _ended(watched, error) from None
+        if watched.end():
+            raise DeadlineExceeded(CANCELLED)
         return done
+
+    def lend(self, deadline: Deadline) -> pyodbc.Connection:
+        """The connection itself, for statements of the borrower's own until take_back()."""
+        self._forget(deadline)
+        return self._connection
+
+    def take_back(self) -> None:
+        """End what the borrower began, and forget what it set. Raises pyodbc.Error."""
+        if not self._connection.autocommit:
+            self._connection.rollback()
+            self._connection.autocommit = True
+        self._dialect.discard(self._connection)
 
     def ping(self) -> bool:
         """Whether the server still answers; one round trip."""
@@ -112,37 +135,42 @@ class Session:
 
     def close(self) -> None:
         """Close the connection, now or when a cancel that is under way lets go of it."""
-        if self._cancelled is not None:
-            self._cancelled.when_cancelled(self._close)
-        else:
-            self._close()
+        self._watched.release()
+        self._watched.when_cancelled(self._close)
 
     def _close(self) -> None:
         # A broken connection fails to close; there is nothing left to lose.
         with contextlib.suppress(pyodbc.Error):
             self._connection.close()
 
-    def _begin(self, deadline: Deadline, procedure: str | None = None) -> pyodbc.Cursor:
+    def _begin(
+        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool = False
+    ) -> pyodbc.Cursor:
         """A cursor for the next statement, on a session that remembers nothing of the last."""
+        self._forget(deadline)
+        if statement is None or self._cursors is None:
+            return self._new_cursor(with_caller)
+        cursor = self._cursors.get(statement)
+        if cursor is None:
+            cursor = self._cursors[statement] = self._new_cursor(with_caller)
+        return cursor
+
+    def _forget(self, deadline: Deadline) -> None:
         if self._used:
             self._dialect.reset(self._connection)
         self._used = True
         self._dialect.limit_statement(self._connection, deadline.remaining())
-        if procedure is None or self._cursors is None:
-            return self._new_cursor()
-        cursor = self._cursors.get(procedure)
-        if cursor is None:
-            cursor = self._cursors[procedure] = self._new_cursor()
-        return cursor
 
-    def _new_cursor(self) -> pyodbc.Cursor:
+    def _new_cursor(self, with_caller: bool) -> pyodbc.Cursor:
         cursor = self._connection.cursor()
-        self._dialect.bind(cursor)
+        self._dialect.bind(cursor, with_caller=with_caller)
         return cursor
 
 
-def _nothing() -> None:
-    """The socket is not known: the driver's own timeout has to do."""
+def _ended(watched: Watched, error: BaseException) -> BaseException:
+    """What an `error` under watch is: the deadline's, where it passed before."""
+    fired = watched.end()
+    return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
 
 
 def _read(cursor: pyodbc.Cursor) -> Answer:
@@ -150,21 +178,22 @@ def _read(cursor: pyodbc.Cursor) -> Answer:
     while cursor.description is None:
         if not cursor.nextset():
             return Answer("")
-    names = [column[0] for column in cursor.description]
+    description = cursor.description
     rows = cursor.fetchall()
     while cursor.nextset():
         if cursor.description is not None:
             cursor.fetchall()
     if not rows:
         return Answer("")
-    text = rows[0][0] if len(rows) == 1 else "".join([row[0] for row in rows if row[0]])
-    if len(names) == 1:
-        return Answer(text or "")
-    more = dict(zip(names, rows[0], strict=True))
-    replayed = more.get("Replayed")
-    return Answer(
-        text or "",
-        etag=more.get("ETag"),
-        replayed=None if replayed is None else bool(replayed),
-        next=more.get("Next"),
-    )
+    first = rows[0]
+    text = first[0] if len(rows) == 1 else "".join([row[0] for row in rows if row[0]])
+    etag = replayed = following = None
+    for position, column in enumerate(description):
+        name = column[0]
+        if name == "ETag":
+            etag = first[position]
+        elif name == "Replayed" and first[position] is not None:
+            replayed = bool(first[position])
+        elif name == "Next":
+            following = first[position]
+    return Answer(text or "", etag, replayed, following)

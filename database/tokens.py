@@ -63,6 +63,7 @@ class CredentialToken(TokenSource):
         self._clock, self._wait, self._jitter = clock, wait, jitter
         self._margin = margin
         self._callbacks: list[Callable[[int], None]] = []
+        self._attempt_callbacks: list[Callable[[Exception | None], None]] = []
         # (token, when to renew it): replaced whole, so get() may read it without the lock
         self._current: tuple[AccessToken, float] | None = None
         self._rejected: deque[bytes] = deque(maxlen=64)
@@ -122,6 +123,9 @@ class CredentialToken(TokenSource):
     def on_refresh(self, callback: Callable[[int], None]) -> None:
         self._callbacks.append(callback)
 
+    def on_attempt(self, callback: Callable[[Exception | None], None]) -> None:
+        self._attempt_callbacks.append(callback)
+
     def describe(self) -> dict:
         current = self._current
         expires_on = current[0].expires_on if current else None
@@ -166,6 +170,8 @@ class CredentialToken(TokenSource):
                 self._name = name_of(credential) if token else self._name
                 renewed = self._settle(token, error, anew=anew)
                 self._changed.notify_all()
+            for callback in self._attempt_callbacks:
+                callback(error)
             if error is not None:
                 log.warning("no access token from %s (%s)", self._name, type(error).__name__)
             if renewed:

@@ -17,6 +17,7 @@ from database.errors import (
     Kind,
     Unavailable,
 )
+from database.observation import Retry
 from tests.wire.tds_messages import Column
 from tests.wire.tds_script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
 from tests.wire.tds_server import TdsServer
@@ -42,9 +43,13 @@ def manage(driver: str, server: TdsServer, seen: list[DatabaseError]) -> Iterato
     """Make managers; at the end each has everything back and is closed."""
     made: list[ConnectionManager] = []
 
+    def note(event: object) -> None:
+        if isinstance(event, Retry):
+            seen.append(event.failure)
+
     def make(*, extra: str = "UID=reader;PWD=secret;Encrypt=no", **options) -> ConnectionManager:
         text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};DATABASE=WWIF;{extra}"
-        options = {"deadline_seconds": 5.0, "observe": seen.append, **options}
+        options = {"deadline_seconds": 5.0, "observe": note, **options}
         made.append(ConnectionManager(text, family="sqlserver", **options))
         return made[-1]
 

@@ -1,0 +1,109 @@
+"""What all suites share: a folder below .local/tests for real clusters, wiped at both ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from settings import ROOT
+from tests.contract.api import Api
+from tests.contract.engines import ENGINES, environment_of
+from tests.contract.server import Server
+from tests.secret_watch import SecretWatch, leaks
+
+TESTS = ROOT / ".local" / "tests"
+# Set by the first process of a run and inherited by the workers of pytest-xdist.
+RUN_FOLDER = "TESTS_RUN_FOLDER"
+WATCH = pytest.StashKey[SecretWatch]()
+
+
+def pytest_configure() -> None:
+    if RUN_FOLDER in os.environ:
+        return
+    TESTS.mkdir(parents=True, exist_ok=True)
+    for folder in TESTS.glob("run-*"):
+        if not _alive(int(folder.name.removeprefix("run-"))) and not _in_use(folder):
+            shutil.rmtree(folder)
+    folder = TESTS / f"run-{os.getpid()}"
+    folder.mkdir()
+    os.environ[RUN_FOLDER] = str(folder)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[WATCH] = watch = SecretWatch(Path(os.environ[RUN_FOLDER]))
+    watch.begin()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[WATCH].end()
+    folder = Path(os.environ[RUN_FOLDER])
+    if folder.name != f"run-{os.getpid()}":
+        return
+    found = [*leaks(folder, *TESTS.glob("*.log"))]
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print("\nSecrets that tests used are in their logs:", *found, sep="\n  ")
+
+
+def pytest_unconfigure() -> None:
+    folder = Path(os.environ.get(RUN_FOLDER, ""))
+    if folder.name == f"run-{os.getpid()}":
+        shutil.rmtree(folder)
+
+
+def _alive(pid: int) -> bool:
+    return Path("/proc", str(pid)).exists()
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a server that outlived its run still holds a cluster in `folder`."""
+    for lock in folder.rglob("users.lock"):
+        with lock.open() as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Path:
+    """This run's folder; below the project, because PostgreSQL's account can't enter root's own."""
+    return Path(os.environ[RUN_FOLDER])
+
+
+@pytest.fixture
+def folder(run_folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder of this test's own, for a cluster or a server of its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    path = run_folder / worker / request.node.originalname[:40]
+    path.mkdir(parents=True)
+    yield path
+    # The logs are searched for secrets when all is over.
+    for number, log in enumerate(path.rglob("*.log")):
+        log.rename(run_folder / f"{worker}-{path.name}-{number}.log")
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine that this machine can reach: the contract holds on all of them alike."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def server(engine: str, run_folder: Path) -> Iterator[Server]:
+    """The product as it is run, `gunicorn app:app`, over one engine."""
+    with Server(run_folder / engine, **environment_of(engine, run_folder)) as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    with Api(server.url) as client:
+        yield client
