@@ -1,0 +1,53 @@
+"""A connection that was cut while it lay idle is the API's business, not the client's."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.chaos.conftest import Served
+from tests.chaos.proxy import How
+
+CLIENTS = 8
+
+
+def read(served: Served) -> int:
+    return served.ask("GET", "/customer/123").status
+
+
+def idle_connections(served: Served) -> int:
+    """Have the API open several connections; how many there are."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        statuses = list(pool.map(lambda _: read(served), range(CLIENTS * 8)))
+    assert set(statuses) == {200}
+    return served.proxy.links()
+
+
+@pytest.mark.parametrize("how", How)
+def test_cut_idle_connections_go_unnoticed(served: Served, how: How):
+    # Slowed down, so that the clients need connections at the same time.
+    served.proxy.delay(0.005)
+    several = idle_connections(served)
+    served.proxy.delay(0)
+    assert several > 1
+    assert served.proxy.cut_all(how) == several
+    assert [read(served) for _ in range(2 * several)] == [200] * 2 * several
+
+
+@pytest.mark.parametrize("how", How)
+def test_cut_idle_connections_go_unnoticed_by_clients_at_once(served: Served, how: How):
+    served.proxy.delay(0.005)
+    assert idle_connections(served) > 1
+    served.proxy.delay(0)
+    served.proxy.cut_all(how)
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        statuses = list(pool.map(lambda _: read(served), range(CLIENTS * 4)))
+    assert statuses == [200] * CLIENTS * 4
+
+
+def test_write_after_an_idle_cut_is_done_and_answered(served: Served):
+    served.proxy.cut_all()
+    reply = served.ask("POST", "/customer", {"CustomerName": "after an idle cut"})
+    assert reply.status == 201
+    assert served.ask("GET", reply.headers["location"]).json() == reply.json()

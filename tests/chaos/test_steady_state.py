@@ -1,0 +1,31 @@
+"""Nothing is kept that is not needed. bench/steady_state.py is the longer form."""
+
+from __future__ import annotations
+
+from database.embedded import EmbeddedCluster
+from tests.chaos.conftest import Manage
+from tests.chaos.steadiness import Holding, call_over_and_over, open_and_close
+
+NOISE_BYTES = 1 << 20
+
+
+def assert_same(before: Holding, after: Holding) -> None:
+    assert after.descriptors == before.descriptors
+    assert after.threads == before.threads
+    assert after.resident <= before.resident + NOISE_BYTES
+
+
+def test_opening_and_closing_leaves_nothing_behind(cluster: EmbeddedCluster):
+    text = cluster.connection_string()
+    open_and_close(text, 5)
+    before = Holding.now()
+    open_and_close(text, 20)
+    assert_same(before, Holding.now())
+
+
+def test_calls_leave_nothing_behind(manage: Manage):
+    manager = manage()
+    call_over_and_over(manager, 1_000)
+    before = Holding.now()
+    call_over_and_over(manager, 4_000)
+    assert_same(before, Holding.now())
