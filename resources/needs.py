@@ -1,0 +1,25 @@
+"""What the routes of an app need of a database, as their resources declare it."""
+
+from flask import Flask
+
+from database.check import Needs
+from resources.passenger import installed
+from resources.request_keys import PROCEDURE as DELETE_EXPIRED_REQUESTS
+
+
+def needs_of(app: Flask, database: str) -> Needs:
+    """What the routes registered on `app` need of `database`, "WWIF" or "TAXI"."""
+    procedures: dict[str, bool] = {}
+    tables: set[str] = set()
+    for view in app.view_functions.values():
+        resource = getattr(view, "view_class", None)
+        if getattr(resource, "database", None) != database:
+            continue
+        declared = getattr(resource, "procedures", {})
+        for procedure in declared.values():
+            procedures[procedure.name] = procedures.get(procedure.name, False) or procedure.streams
+        if declared.keys() - {"get"}:
+            procedures[DELETE_EXPIRED_REQUESTS] = False
+        if installed():
+            tables.update(getattr(resource, "tables", ()))
+    return Needs(procedures, frozenset(tables))

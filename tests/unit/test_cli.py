@@ -1,0 +1,271 @@
+"""`flask token`, `flask sql check`, `flask sql deploy --sample`: what they say, how they exit."""
+
+import base64
+import json
+import os
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner, Result
+from flask import Flask
+from flask.cli import FlaskGroup
+
+from app import create_app
+from database.embedded import API_ROLE, OWNER, EmbeddedCluster
+from tests.contract.server import bare_environment
+
+AUDIENCE = "https://database.windows.net/"
+NO_USER = "Server=tcp:nowhere.invalid;Database=WWI"
+EXPIRES = 4_102_444_800  # 2100-01-01
+
+
+def jwt(**claims: object) -> str:
+    def part(value: dict) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none'})}.{part(claims)}.signature"
+
+
+@pytest.fixture
+def flask(run_folder, monkeypatch):
+    """Run `flask …` in this process, as the command does, under settings of the test's own."""
+    opened = []
+
+    def make_app() -> Flask:
+        app = create_app()
+        opened.append(app.extensions["databases"])
+        return app
+
+    def run(*words: str, **environment: str) -> Result:
+        environment = {"LOCAL_DIR": str(run_folder), **environment}
+        for name, value in bare_environment(**environment).items():
+            monkeypatch.setenv(name, value)
+        group = FlaskGroup(create_app=make_app, load_dotenv=False)
+        return CliRunner().invoke(group, words, prog_name="flask")
+
+    yield run
+    for databases in opened:
+        databases.close()
+
+
+# flask token
+
+
+def test_a_token_is_described_and_never_shown(flask):
+    token = jwt(aud=AUDIENCE, exp=EXPIRES)
+    done = flask("token", SQLAZURECONNSTR_WWIF=NO_USER, TOKEN=f'"{token}"')
+    assert done.exit_code == 0
+    assert done.output == (
+        f"WWIF: a token from TOKEN for {AUDIENCE}, expires 2100-01-01T00:00:00+00:00.\n"
+        "TAXI: not configured; no token needed.\n"
+    )
+    assert not [part for part in token.split(".") if part in done.output]
+
+
+def test_a_token_that_has_expired_is_none(flask):
+    token = jwt(aud=AUDIENCE, exp=int(time.time()) - 60)
+    done = flask("token", SQLAZURECONNSTR_TAXI=NO_USER, TOKEN=token)
+    assert done.exit_code == 1
+    assert "TAXI: The token in TOKEN expired" in done.output
+    assert token not in done.output
+
+
+def test_no_credential_is_a_failure_with_its_reason(flask, tmp_path):
+    done = flask(
+        "token",
+        SQLAZURECONNSTR_WWIF=NO_USER,
+        LOGIN_TIMEOUT_SECONDS="10",
+        # Nothing of this machine's own: no identity endpoint answers, no command is found.
+        AZURE_TOKEN_CREDENTIALS="AzureCliCredential",
+        PATH=str(tmp_path),
+    )
+    assert done.exit_code == 1
+    assert "WWIF: DefaultAzureCredential gave no access token" in done.output
+    assert "Azure CLI not found" in done.output
+
+
+def test_a_connection_string_that_is_none_is_a_failure(flask):
+    done = flask("token", SQLAZURECONNSTR_WWIF="PWD=secret=1;{{", TOKEN=jwt(aud=AUDIENCE))
+    assert done.exit_code == 1
+    assert "WWIF: A connection string is" in done.output
+    assert "secret" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, "WWIF: the embedded default; no token needed."),
+        (
+            {"SQLCONNSTR_WWIF": f"{NO_USER};UID=api;PWD=secret"},
+            "WWIF: SQLCONNSTR_WWIF says how to log in; no token needed.",
+        ),
+        (
+            {"POSTGRESQLCONNSTR_WWIF": "SERVER=nowhere.invalid;DATABASE=x"},
+            "WWIF: POSTGRESQLCONNSTR_WWIF says how to log in; no token needed.",
+        ),
+    ],
+)
+def test_where_no_token_is_needed_it_says_so(flask, environment, said):
+    done = flask("token", **environment)
+    assert done.exit_code == 0
+    assert said in done.output
+    assert "secret" not in done.output
+
+
+# flask sql check, flask sql deploy --sample
+
+
+@pytest.fixture(scope="module")
+def cluster(run_folder):
+    """An empty PostgreSQL database, to be deployed to as one of one's own."""
+    made = EmbeddedCluster(
+        run_folder / f"cli-{os.getpid()}", prepare=lambda cluster: None, fingerprint="empty"
+    )
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def deploy(flask, cluster):
+    def run(*words: str) -> Result:
+        text = cluster.connection_string(role=OWNER)
+        return flask(
+            *("sql", "deploy", "--target", "WWIF", "--app-name", API_ROLE, *words),
+            POSTGRESQLCONNSTR_WWIF=text,
+        )
+
+    return run
+
+
+@pytest.fixture
+def check(flask, cluster):
+    def run(*words: str) -> Result:
+        text = cluster.connection_string(role=API_ROLE)
+        return flask(
+            *("sql", "check", *words), POSTGRESQLCONNSTR_WWIF=text, POSTGRESQLCONNSTR_TAXI=text
+        )
+
+    return run
+
+
+def counts(cluster: EmbeddedCluster) -> list[int]:
+    """How many customers and passengers there are."""
+    tables = ("sales.customers", "dbo.titanic_passanger")
+    return [int(cluster.run_sql(f"SELECT COUNT(*) FROM {table}")) for table in tables]
+
+
+def test_the_sample_fills_what_is_empty_and_only_that(deploy, cluster):
+    done = deploy("--sample")
+    assert done.exit_code == 0, done.output
+    assert "sales.customers: 663 rows of the sample." in done.output
+    assert counts(cluster) == [663, 100]
+    cluster.run_sql("DELETE FROM dbo.titanic_passanger")
+    cluster.run_sql('DELETE FROM sales.customers WHERE "CustomerID" <> 123')
+    done = deploy("--sample")
+    assert "sales.customers has rows already; left as it is." in done.output
+    assert counts(cluster) == [1, 100]
+    who = 'SELECT "CustomerName" FROM sales.customers'
+    assert cluster.run_sql(who).strip() == "Tailspin Toys (Roe Park, NY)"
+
+
+def test_without_the_option_no_sample_is_loaded(deploy, cluster):
+    cluster.run_sql("DELETE FROM dbo.titanic_passanger")
+    assert deploy().exit_code == 0
+    assert counts(cluster)[1] == 0
+
+
+def test_the_sample_is_not_for_trips(flask):
+    done = flask("sql", "deploy", "--target", "TAXI", "--sample", SQLCONNSTR_TAXI=NO_USER)
+    assert done.exit_code == 2
+    assert "--sample" in done.output
+
+
+def test_a_database_that_was_deployed_to_lacks_nothing(deploy, check):
+    assert deploy().exit_code == 0
+    done = check()
+    assert (done.exit_code, done.output) == (
+        0,
+        "WWIF: 8 procedures, 1 tables: all there, and allowed.\n"
+        "TAXI: 3 procedures, 0 tables: all there, and allowed.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (
+            "DROP FUNCTION web.patch_customer(text)",
+            "WWIF: web.patch_customer: there is no such function.",
+        ),
+        (
+            "DROP FUNCTION web.delete_expired_requests(text)",
+            "WWIF: web.delete_expired_requests: there is no such function.",
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION web.put_customer(text) FROM {role}",
+            "WWIF: web.put_customer: this user may not execute it.",
+        ),
+        (
+            "DROP FUNCTION web.get_customer(text);"
+            " CREATE FUNCTION web.get_customer(p json) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "WWIF: web.get_customer: its one parameter must be text.",
+        ),
+        (
+            'REVOKE EXECUTE ON FUNCTION dbo."get_taxidataAmount_rows"(text) FROM {role}',
+            "TAXI: dbo.get_taxidataAmount_rows: this user may not execute it.",
+        ),
+        (
+            "REVOKE SELECT ON dbo.titanic_passanger FROM {role}",
+            "WWIF: dbo.titanic_passanger: this user may not select from it.",
+        ),
+        (
+            "DROP TABLE dbo.titanic_passanger",
+            "WWIF: dbo.titanic_passanger: there is no such table.",
+        ),
+    ],
+)
+def test_each_thing_that_is_missing_is_said_and_fails(deploy, check, cluster, damage, sentence):
+    assert deploy().exit_code == 0
+    cluster.run_sql(damage.format(role=API_ROLE))
+    done = check()
+    assert done.exit_code == 1
+    assert [line for line in done.output.splitlines() if "all there" not in line] == [sentence]
+    cluster.run_sql("DROP FUNCTION IF EXISTS web.get_customer(json)")
+
+
+def test_without_the_right_to_a_schema_nothing_in_it_is_allowed(deploy, check, cluster):
+    assert deploy().exit_code == 0
+    cluster.run_sql(f"REVOKE USAGE ON SCHEMA web FROM {API_ROLE}")
+    done = check("--target", "WWIF")
+    assert done.exit_code == 1
+    assert done.output.count("this user may not execute it.") == 9
+    assert "TAXI" not in done.output
+
+
+def test_a_database_that_is_not_configured_fails_only_when_asked_for(flask, cluster, deploy):
+    assert deploy().exit_code == 0
+    text = cluster.connection_string(role=API_ROLE)
+    assert flask("sql", "check", POSTGRESQLCONNSTR_WWIF=text).exit_code == 0
+    asked = flask("sql", "check", "--target", "TAXI", POSTGRESQLCONNSTR_WWIF=text)
+    assert (asked.exit_code, asked.output) == (1, "TAXI: not configured.\n")
+
+
+def test_a_database_that_can_not_be_reached_is_said_and_fails(flask, tmp_path):
+    done = flask("sql", "check", POSTGRESQLCONNSTR_WWIF=f"SERVER={tmp_path};DATABASE=x;UID=x")
+    assert done.exit_code == 1
+    assert done.output.startswith("WWIF: ")
+
+
+def test_the_embedded_default_is_checked_too(flask, run_folder):
+    done = flask("sql", "check", LOCAL_DIR=str(run_folder / "postgresql"))
+    assert (done.exit_code, done.output.count("all there, and allowed.")) == (0, 2)
+
+
+def test_loading_trips_elsewhere_is_refused_before_anything_is_read(flask, monkeypatch, tmp_path):
+    """Also without Arrow, which the container lacks."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = flask("taxi", "load", str(tmp_path / "none.parquet"), SQLCONNSTR_TAXI=NO_USER)
+    assert done.exit_code == 1
+    assert "fills the embedded default only" in done.output
