@@ -1,0 +1,1 @@
+"""How gunicorn serves the app: what gunicorn.conf.py is made of."""

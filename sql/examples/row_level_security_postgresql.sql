@@ -1,0 +1,67 @@
+-- Example: a caller sees and changes the customers of its territories only, a territory being the
+-- beginning of a postal code. Run it as the owner of the schemas, after sql/postgresql/; it may be
+-- run again. docs/row-level-security.md explains it.
+--
+-- A superuser passes every policy, and so does the owner of a table. The API's functions run as
+-- their owner, so they get an owner of their own: a role that nobody can log in as.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'procedures') THEN
+        CREATE ROLE procedures NOLOGIN NOSUPERUSER NOBYPASSRLS;
+    END IF;
+END $$;
+
+CREATE TABLE IF NOT EXISTS sales.caller_territories (
+    "Issuer"     text NOT NULL,
+    "Subject"    text NOT NULL,
+    "PostalCode" text NOT NULL,  -- its beginning
+    CONSTRAINT "PK_Sales_CallerTerritories" PRIMARY KEY ("Issuer", "Subject", "PostalCode")
+);
+
+-- As its definer, who may read the territories: a policy is evaluated as whoever reads the table.
+-- Without a caller it is false, so that a way in that tells none shows nothing.
+CREATE OR REPLACE FUNCTION sales.caller_may_see(p_postal_code text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM sales.caller_territories t
+         WHERE t."Issuer"  = nullif(current_setting('request.caller', true), '')::json ->> 'issuer'
+           AND t."Subject" = nullif(current_setting('request.caller', true), '')::json ->> 'subject'
+           AND starts_with(p_postal_code, t."PostalCode"))
+$$;
+
+-- What a change may not make: a policy alone would say so as a missing permission.
+CREATE OR REPLACE FUNCTION sales.refuse_other_territories(p_postal_code text) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF sales.caller_may_see(p_postal_code) THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'PT403',
+        MESSAGE = 'A row-level security policy forbids this change.';
+END $$;
+
+ALTER TABLE sales.customers ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS customers_of_the_caller ON sales.customers;
+CREATE POLICY customers_of_the_caller ON sales.customers TO procedures
+    USING (sales.caller_may_see("DeliveryPostalCode"))
+    WITH CHECK (sales.refuse_other_territories("DeliveryPostalCode"));
+
+GRANT USAGE ON SCHEMA web, sales, sequences TO procedures;
+GRANT SELECT, INSERT, UPDATE, DELETE ON sales.customers, sales.customers_archive, web.requests
+    TO procedures;
+GRANT USAGE ON SEQUENCE sequences.customerid TO procedures;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA web, sales TO procedures;
+-- Whom a function is given to must be able to make one there, for as long as that takes.
+GRANT CREATE ON SCHEMA web TO procedures;
+DO $$
+DECLARE
+    v_function regprocedure;
+BEGIN
+    FOR v_function IN
+        SELECT p.oid FROM pg_proc p
+         WHERE p.pronamespace = 'web'::regnamespace AND p.prosecdef
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO procedures', v_function);
+    END LOOP;
+END $$;
+REVOKE CREATE ON SCHEMA web FROM procedures;

@@ -1,0 +1,162 @@
+"""What a client, or all of them together, may take; and who counts as one client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from flask import Flask, g
+
+from app import close_app, create_app
+from resources.limits import StreamLimit
+from resources.problems import Problem
+from settings import SettingsError, read_settings
+from tests.contract.routes import NOWHERE
+from tests.security.callers import api_keys
+
+# Answered without a connection: there is no customer 0.
+PATH = "/customer/0"
+Make = Callable[..., Flask]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes applications over databases that nobody connects to."""
+    with ExitStack() as made:
+
+        def create(**environment: str) -> Flask:
+            named = {"POSTGRESQLCONNSTR_WWIF": NOWHERE, "LOCAL_DIR": str(tmp_path), "AUTH": "none"}
+            return made.enter_context(_closing(create_app(read_settings(named | environment))))
+
+        yield create
+
+
+@contextmanager
+def _closing(app: Flask) -> Iterator[Flask]:
+    yield app
+    close_app(app)
+
+
+def statuses(app: Flask, times: int, *, address: str = "127.0.0.1", **headers: str) -> list[int]:
+    client = app.test_client()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    environ = {"REMOTE_ADDR": address}
+    return [client.get(PATH, headers=named, environ_base=environ).status_code for _ in range(times)]
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(make: Make):
+    client = make(RATE_LIMIT="3 per hour").test_client()
+    assert [client.get(PATH).status_code for _ in range(4)] == [404, 404, 404, 429]
+    refused = client.get(PATH)
+    assert refused.content_type == "application/problem+json"
+    assert refused.json["type"] == "urn:sql-procedures-api:too-many-requests"
+    assert refused.json["detail"] == "More than 3 per 1 hour."
+    assert 1 <= int(refused.headers["Retry-After"]) <= 3600
+
+
+def test_no_rate_is_counted_unless_one_is_set(make: Make):
+    app = make()
+    assert set(statuses(app, 300)) == {404}
+
+
+def test_routes_that_are_open_are_not_counted(make: Make):
+    client = make(RATE_LIMIT="1 per hour").test_client()
+    assert [client.get("/health/live").status_code for _ in range(5)] == [200] * 5
+    assert client.get(PATH).status_code == 404
+
+
+def test_addresses_are_counted_apart_and_no_header_makes_another_one(make: Make):
+    app = make(RATE_LIMIT="1 per hour")
+    assert statuses(app, 2, address="192.0.2.1") == [404, 429]
+    assert statuses(app, 1, address="192.0.2.1", X_Forwarded_For="192.0.2.9") == [429]
+    assert statuses(app, 1, address="192.0.2.2") == [404]
+
+
+def test_behind_proxies_the_address_is_the_one_that_the_outermost_saw(make: Make):
+    app = make(RATE_LIMIT="1 per hour", TRUSTED_PROXIES="2")
+    seen = "198.51.100.7:5012, 10.0.0.1"  # some proxies add the port
+    assert statuses(app, 2, address="10.0.0.2", X_Forwarded_For=seen) == [404, 429]
+    # What the client itself has written stands further to the left.
+    assert statuses(app, 1, address="10.0.0.2", X_Forwarded_For=f"203.0.113.1, {seen}") == [429]
+    other = "198.51.100.8, 10.0.0.1"
+    assert statuses(app, 1, address="10.0.0.2", X_Forwarded_For=other) == [404]
+
+
+def test_a_caller_is_counted_wherever_it_calls_from(make: Make):
+    setting, keys = api_keys([("ann", "read"), ("ben", "read")])
+    app = make(RATE_LIMIT="1 per hour", AUTH="keys", API_KEYS=setting)
+    assert statuses(app, 1, address="192.0.2.1", **keys["ann"]) == [404]
+    assert statuses(app, 1, address="192.0.2.2", **keys["ann"]) == [429]
+    assert statuses(app, 1, address="192.0.2.1", **keys["ben"]) == [404]
+
+
+def test_who_guesses_keys_is_counted_too(make: Make):
+    setting, _ = api_keys([("ann", "read")])
+    app = make(RATE_LIMIT="2 per hour", AUTH="keys", API_KEYS=setting)
+    assert statuses(app, 3, X_API_Key="spa_guess") == [401, 401, 429]
+
+
+class Numbers:
+    """Rows as a resource sees them."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        yield ["1"]
+        yield ["2"]
+
+    def close(self) -> None:
+        pass
+
+
+def test_streams_beyond_the_limit_are_refused_until_one_ends():
+    limit = StreamLimit(2)
+    first, second = limit.begin(Numbers), limit.begin(Numbers)
+    with pytest.raises(Problem) as raised:
+        limit.begin(Numbers)
+    assert (raised.value.status, raised.value.type.slug) == (503, "busy")
+    assert raised.value.headers["Retry-After"] == "1"
+    assert list(first) == [["1"], ["2"]]
+    first.close()
+    third = limit.begin(Numbers)
+    for rows in (second, third):
+        rows.close()
+        rows.close()
+    assert [list(limit.begin(Numbers)) for _ in range(3)] == [[["1"], ["2"]]] * 3
+
+
+def test_a_stream_that_can_not_begin_takes_no_place():
+    def fail() -> Numbers:
+        raise ValueError
+
+    limit = StreamLimit(1)
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            limit.begin(fail)
+    limit.begin(Numbers).close()
+
+
+def test_streams_have_no_limit_at_zero():
+    limit = StreamLimit(0)
+    assert len([limit.begin(Numbers) for _ in range(100)]) == 100
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "seconds"),
+    [
+        (PATH, {}, 5),
+        ("/customers?limit=x", {}, 30),
+        (PATH, {"Request-Timeout": "2"}, 2),
+        (PATH, {"Request-Timeout": "9"}, 5),
+    ],
+)
+def test_a_route_has_the_deadline_that_it_was_given(make: Make, path, headers, seconds):
+    app = make(ROUTE_DEADLINES="/customer/<int:customer_id>=5, /taxidata=60")
+    with app.test_client() as client:
+        client.get(path, headers=headers)
+        assert seconds - 2 < g.deadline.remaining() <= seconds
+
+
+def test_a_deadline_for_a_route_that_there_is_not_stops_the_start(make: Make):
+    with pytest.raises(SettingsError, match=r"ROUTE_DEADLINES names /taxi: there are /, "):
+        make(ROUTE_DEADLINES="/taxi=5")

@@ -1,0 +1,31 @@
+"""The T-SQL of the row-level security example, as far as it can be judged without a server."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlfluff.core import Linter
+
+from database.deployment import Batch, split_batches
+from settings import ROOT
+
+EXAMPLE = ROOT / "sql" / "examples" / "row_level_security_azure_sql.sql"
+BATCHES = split_batches(EXAMPLE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: f"line {batch.line}")
+def test_every_batch_parses(batch: Batch):
+    parsed = Linter(dialect="tsql").parse_string(batch.sql)
+    assert parsed.violations == []
+    assert "unparsable" not in parsed.tree.type_set()
+
+
+def test_reading_inserting_and_updating_ask_the_same_predicate():
+    policy = re.sub(r"\s+", " ", BATCHES[-1].sql)
+    predicate = r"Sales\.caller_may_see\(DeliveryPostalCode\) ON Sales\.Customers"
+    assert len(re.findall(rf"FILTER PREDICATE {predicate},", policy)) == 1
+    kinds = re.findall(rf"BLOCK PREDICATE {predicate} AFTER (\w+)", policy)
+    assert kinds == ["INSERT", "UPDATE"]
+    assert policy.count("PREDICATE") == 3
+    assert "STATE = ON" in policy
