@@ -1,21 +1,47 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
-import logging
-import uuid
+from typing import TYPE_CHECKING
 
 import click
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from flask_restful import Api
+from gunicorn.arbiter import Arbiter
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import cli
+from authentication.exposure import is_local, refusal
+from database.connection_string import ConnectionStringError
+from database.dialects import DriverMissing
+from database.embedded import EmbeddedError
 from databases import Databases
+from observability import logs
+from observability.logs import RequestLog
+from observability.metrics import Metrics
+from observability.observer import Observer
+from observability.request import observed
+from observability.tracing import Traces, TracingUnavailable, processor_to
+from resources import delivery
+from resources.authentication import Authentication
 from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
+from resources.health import HealthLive, HealthReady, Readiness
+from resources.limits import BodyTime, StreamLimit, limit_rate
+from resources.metrics import MetricsExposition
+from resources.openapi import VERSION, OpenApi
+from resources.pages import Asset, Docs, Landing
+from resources.passenger import Passengers
 from resources.problems import problem_of
 from resources.request_keys import KeyCleaner
 from resources.shared_reads import SharedReads
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
-from settings import Settings, read_settings
+from settings import Settings, SettingsError, check_authentication, read_settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+CANNOT_START = (
+    *(SettingsError, ConnectionStringError, EmbeddedError, DriverMissing, TracingUnavailable),
+)
 
 
 class ProblemApi(Api):
@@ -25,41 +51,100 @@ class ProblemApi(Api):
         return problem_of(e).response()
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, *, span_processor: "SpanProcessor | None" = None
+) -> Flask:
     """A new application. Without `settings` they are read from the environment.
 
-    Raises SettingsError, EmbeddedError or DriverMissing, each with one sentence.
+    span_processor: of OpenTelemetry, gets the spans in place of what TRACES_TO names.
+    Raises SettingsError, EmbeddedError, DriverMissing or TracingUnavailable, each with one
+    sentence.
     """
     settings = settings or read_settings()
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None, template_folder="resources/html")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
-    app.extensions["databases"] = Databases(settings, report=_say)
+    observer = _observer(app, settings, span_processor)
+    app.wsgi_app = observer.around(app.wsgi_app)
+    databases = Databases(settings, report=_say, observe=observer.observe)
+    app.extensions["databases"] = databases
+    app.extensions["readiness"] = Readiness(databases)
+    app.extensions["metrics"].watch(databases.pools)
     app.extensions["key_cleaner"] = KeyCleaner(hours=settings.idempotency_key_hours)
     app.extensions["shared_reads"] = SharedReads(
-        settings.local_dir / "shared-reads", ttl=settings.taxi_cache_seconds
+        settings.local_dir / "shared-reads",
+        ttl=settings.taxi_cache_seconds,
+        observe=observer.observe,
     )
     app.cli.add_command(cli.sql_commands)
     app.cli.add_command(cli.taxi_commands)
+    app.cli.add_command(cli.token_command)
+    app.cli.add_command(cli.auth_commands)
+
+    app.extensions["authentication"] = authentication = Authentication(settings)
+    app.extensions["body_time"] = BodyTime(settings.body_seconds)
+    app.extensions["stream_limit"] = StreamLimit(settings.max_streams)
+    if settings.trusted_proxies:
+        hops = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)
 
     @app.before_request
     def begin() -> None:
-        g.request_id = str(uuid.uuid4())
-        g.deadline = new_deadline(settings.request_deadline_seconds)
+        seen = observed(request.environ)
+        if request.url_rule is not None:
+            seen.route = request.url_rule.rule
+        g.request_id = seen.id
+        g.deadline = new_deadline(
+            settings.route_deadlines.get(seen.route, settings.request_deadline_seconds)
+        )
 
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         return response
 
+    # In this order: who asks is counted, whether it is let in or not.
+    app.before_request(authentication.identify)
+    if settings.rate_limit:
+        limit_rate(app, settings.rate_limit)
+    app.before_request(authentication.admit)
+
     app.register_error_handler(Exception, lambda e: problem_of(e).response())
+    delivery.install(app, cors_origins=settings.cors_origins)
     _add_routes(ProblemApi(app))
+    _check_routes(app, settings)
     if _serves():
+        _refuse_strangers(settings)
         app.extensions["databases"].open()
     return app
 
 
+def close_app(app: Flask, *, timeout: float = 0.0) -> None:
+    """Give back what `app` holds: connections, waiting up to `timeout` seconds for those that are
+    out, the embedded default, and observations not sent on yet. Safe to call twice.
+    """
+    app.extensions["metrics"].sample()
+    app.extensions["databases"].close(timeout)
+    app.extensions["observer"].close()
+
+
+def _observer(
+    app: Flask, settings: Settings, span_processor: "SpanProcessor | None"
+) -> Observer:
+    metrics = Metrics(version=VERSION)
+    interpreters = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
+    if settings.traces_to and span_processor is None:
+        span_processor = processor_to(settings.traces_to)
+    if span_processor is not None:
+        # First, for it gives the request the trace that the log line names.
+        interpreters.insert(0, Traces(span_processor))
+    observer = Observer(*interpreters, server_timing=settings.server_timing)
+    app.extensions.update(observer=observer, metrics=metrics)
+    return observer
+
+
 def _add_routes(api: Api) -> None:
+    api.add_resource(Landing, "/", endpoint="landing")
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
@@ -70,6 +155,29 @@ def _add_routes(api: Api) -> None:
         *("/taxidata/<amount>", "/taxidataprice/<amount>", "/taxidateprice/<amount>"),
         endpoint="taxidata_amount",
     )
+    api.add_resource(Passengers, "/passengers", endpoint="passengers")
+    api.add_resource(HealthLive, "/health/live", endpoint="health_live")
+    api.add_resource(HealthReady, "/health/ready", endpoint="health_ready")
+    api.add_resource(OpenApi, "/openapi.json", endpoint="openapi")
+    api.add_resource(Docs, "/docs", endpoint="docs")
+    api.add_resource(Asset, "/assets/<name>", endpoint="asset")
+    api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
+
+
+def _check_routes(app: Flask, settings: Settings) -> None:
+    routes = sorted({rule.rule for rule in app.url_map.iter_rules()})
+    for route in settings.route_deadlines:
+        if route not in routes:
+            raise SettingsError(f"ROUTE_DEADLINES names {route}: there are {', '.join(routes)}.")
+
+
+def _refuse_strangers(settings: Settings) -> None:
+    """Raises SettingsError where AUTH leaves open who may call; gunicorn.conf.py asks too."""
+    check_authentication(settings)
+    command = click.get_current_context(silent=True)
+    host = command.params.get("host") if command is not None else None
+    if settings.auth is None and host is not None and not is_local(host):
+        raise SettingsError(refusal(host))
 
 
 def _serves() -> bool:
@@ -85,7 +193,17 @@ def _say(sentence: str) -> None:
 def __getattr__(name: str) -> Flask:
     # Made when a server asks for it, so that importing create_app starts no database.
     if name == "app":
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-        globals()["app"] = create_app()
+        globals()["app"] = _app_to_serve()
         return globals()["app"]
     raise AttributeError(name)
+
+
+def _app_to_serve() -> Flask:
+    try:
+        settings = read_settings()
+        logs.configure(settings.log_format)
+        return create_app(settings)
+    except CANNOT_START as error:
+        _say(str(error))
+        # By any other status gunicorn would take it for an accident, and start workers for ever.
+        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None

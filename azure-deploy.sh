@@ -497,6 +497,10 @@ HOST="$(ask HOST webapp show --name "$APP_NAME" --resource-group "$RESOURCE_GROU
     --query defaultHostName)"
 say "Running: https://$HOST/"
 say "Ready when this answers 200: https://$HOST$HEALTH_PATH"
+case " ${SETTINGS[*]-}" in
+    *" AUTH="*) ;;
+    *) say "It starts once it is told who may call: --setting AUTH=... (docs/authentication.md), if never set." ;;
+esac
 case "$wwif_waits$taxi_waits" in
     *failed*) stop "the code is deployed, but not all of the SQL: the message above says why, docs/azure.md what it means. Run this again, or have an administrator run the folders sql/azure-sql and sql/synapse." ;;
     *printed*) say "Have an administrator of the database run the grants printed above." ;;

@@ -1,4 +1,5 @@
-"""The product's commands, `flask sql …`, `flask taxi …`: they speak, other rooms do the work."""
+"""The product's commands, `flask sql …`, `flask taxi …`, `flask token`: they speak, other rooms do
+the work."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,13 +8,14 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from settings import TARGETS, read_settings, variable_names
+from settings import TARGETS, Target, read_settings, variable_names
 
 if TYPE_CHECKING:
     import pyodbc
 
 sql_commands = AppGroup("sql", help="Deploy and check the stored procedures.")
 taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded default.")
+auth_commands = AppGroup("auth", help="Make the credentials that AUTH asks for.")
 
 ROOT = Path(__file__).resolve().parent
 # Which folder of sql/ a target's scripts lie in, by what the engine calls itself.
@@ -33,17 +35,25 @@ FOLDERS = {
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
 )
 @click.option("--skip", multiple=True, metavar="PATTERN", help="Leave out scripts of this name.")
+@click.option("--sample", is_flag=True, help="WWIF: fill empty tables with the shipped sample.")
 def deploy_sql(
+    *,
     target: str,
     check: bool,
     app_name: str | None,
     assignments: tuple[str, ...],
     skip: tuple[str, ...],
+    sample: bool,
 ) -> None:
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
+    import pyodbc
+
     from database.deployment import DeploymentError, deploy, plan
     from database.dialects import dialect_of
+    from database.sample_rows import fill_empty
 
+    if sample and target != "WWIF":
+        raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
         variables["AppName"] = app_name
@@ -62,6 +72,10 @@ def deploy_sql(
             return
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
+        if sample:
+            fill_empty(connection, report=click.echo)
+    except pyodbc.Error as error:
+        raise click.ClickException(f"The sample was not loaded: {error.args[-1]}") from error
     except DeploymentError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -77,11 +91,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _connect(name: str) -> "pyodbc.Connection":
     """A connection of its own to WWIF or TAXI; a ClickException says why there is none."""
-    import pyodbc
-
-    from database.dialects import Driver, DriverMissing
-    from database.tokens import TokenUnavailable, from_environment, pack
-
     settings = read_settings()
     if settings.embedded:
         raise click.ClickException(
@@ -90,18 +99,149 @@ def _connect(name: str) -> "pyodbc.Connection":
     target = settings.targets.get(name)
     if target is None:
         raise click.ClickException(f"Set the connection string: {', '.join(variable_names(name))}.")
+    return _open(target)
+
+
+def _open(target: Target) -> "pyodbc.Connection":
+    """As _connect, to `target`."""
+    import pyodbc
+
+    from database.dialects import Driver, DriverMissing
+    from database.tokens import TokenUnavailable, from_environment, pack
+
+    settings = read_settings()
     timeout = settings.login_timeout_seconds
     try:
         driver = Driver(target.connection_string, family=target.driver_family)
         if not driver.wants_token:
-            return driver.connect(timeout)[0]
+            return driver.connect(timeout)
         tokens = from_environment(settings.identity)
         try:
-            return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))[0]
+            return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
         finally:
             tokens.close()
     except (DriverMissing, TokenUnavailable, ValueError, pyodbc.Error) as error:
         raise click.ClickException(str(error.args[-1])) from error
+
+
+@sql_commands.command("check")
+@click.option("--target", type=click.Choice(TARGETS), help="Which database; else every one.")
+def check_sql(target: str | None) -> None:
+    """Say what the routes need and a database lacks: procedures, their parameter, rights.
+
+    Asks as the API itself, so with the rights that the API has. Fails when anything is missing.
+    """
+    import pyodbc
+
+    from database.check import missing
+    from resources.needs import needs_of
+
+    lacking = False
+    for name in [target] if target else TARGETS:
+        found = _served(name)
+        if found is None:
+            click.echo(f"{name}: not configured.")
+            lacking |= target is not None
+            continue
+        needs = needs_of(current_app, name)
+        try:
+            connection = _open(found)
+            try:
+                sentences = missing(connection, needs)
+            finally:
+                connection.close()
+        except pyodbc.Error as error:
+            sentences = [f"could not be asked: {error.args[-1]}"]
+        except click.ClickException as error:
+            sentences = [error.message]
+        for sentence in sentences:
+            click.echo(f"{name}: {sentence}")
+        if not sentences:
+            click.echo(
+                f"{name}: {len(needs.procedures)} procedures, {len(needs.tables)} tables:"
+                " all there, and allowed."
+            )
+        lacking |= bool(sentences)
+    if lacking:
+        click.get_current_context().exit(1)
+
+
+def _served(name: str) -> Target | None:
+    """The database that serves WWIF or TAXI, the embedded default (started) among them."""
+    from database.embedded import API_ROLE, EmbeddedError
+
+    settings = read_settings()
+    if not settings.embedded:
+        return settings.targets.get(name)
+    try:
+        cluster = current_app.extensions["databases"].cluster()
+    except EmbeddedError as error:
+        raise click.ClickException(str(error)) from error
+    return Target(name, "", cluster.connection_string(role=API_ROLE), "postgresql")
+
+
+@click.command("token")
+def token_command() -> None:
+    """Say which credential logs in to each database, and until when its token is good.
+
+    Fails where no token can be had. The token itself is never shown.
+    """
+    from database.connection_string import ConnectionString, ConnectionStringError
+    from database.dialects import wants_token
+    from database.tokens import TokenUnavailable, from_environment
+
+    settings = read_settings()
+    failed = False
+    for name in TARGETS:
+        target = settings.targets.get(name)
+        if target is None:
+            what = "the embedded default" if settings.embedded else "not configured"
+            click.echo(f"{name}: {what}; no token needed.")
+            continue
+        try:
+            if not wants_token(
+                ConnectionString(target.connection_string), family=target.driver_family
+            ):
+                click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
+                continue
+            tokens = from_environment(settings.identity)
+        except (ConnectionStringError, ValueError) as error:
+            click.echo(f"{name}: {error}")
+            failed = True
+            continue
+        try:
+            token = tokens.get(timeout=settings.login_timeout_seconds)
+            about = tokens.describe()
+            click.echo(
+                f"{name}: a token from {about['credential']} for {about['audience']},"
+                f" expires {token.expiry()}."
+            )
+        except TokenUnavailable as error:
+            click.echo(f"{name}: {error}")
+            if error.__cause__ is not None:
+                click.echo(f"  {error.__cause__}")
+            failed = True
+        finally:
+            tokens.close()
+    if failed:
+        click.get_current_context().exit(1)
+
+
+@auth_commands.command("new-key")
+@click.argument("name")
+@click.option("--groups", default="read", help="Out of read, write, operate; joined by commas.")
+def new_api_key(name: str, groups: str) -> None:
+    """Make an API key for NAME. It is shown now and never again: settings hold its digest only."""
+    from authentication.api_keys import HEADER, new_key, setting_line
+
+    key = new_key()
+    try:
+        line = setting_line(name, [part.strip() for part in groups.split(",")], key)
+    except ValueError as error:
+        raise click.ClickException(f"NAME and --groups must make {error}.") from None
+    click.echo(f"{HEADER}: {key}", err=True)
+    click.echo("Add this to API_KEYS, after a comma where there are others:", err=True)
+    click.echo(line)
 
 
 @taxi_commands.command("load")
@@ -114,12 +254,8 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 
     A file that is loaded already is left alone. The first file makes the shipped sample go.
     """
-    # Here, because Arrow takes a while to import and no other command needs it.
-    from tqdm import tqdm
-
     from database.embedded import EmbeddedError
     from database.errors import NotConfigured
-    from database.taxi_loader import LoadError, Progress, load
 
     try:
         cluster = current_app.extensions["databases"].cluster()
@@ -130,6 +266,11 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
         ) from error
     except EmbeddedError as error:
         raise click.ClickException(str(error)) from error
+    # Here, because Arrow takes a while to import, and an image that serves others does without.
+    from tqdm import tqdm
+
+    from database.taxi_loader import LoadError, Progress, load
+
     bar = tqdm(unit=" rows", unit_scale=True, delay=0.001, leave=False)
 
     def report(news: Progress | str) -> None:

@@ -170,6 +170,12 @@ class ConnectionManager:
         finally:
             session.close()
 
+    @property
+    def engine(self) -> str:
+        """What the database is, as in database.dialects; before a connection, what its driver is
+        made for."""
+        return self._engine
+
     def stats(self) -> PoolStats:
         return self._pool.stats()
 

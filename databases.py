@@ -10,6 +10,8 @@ from pathlib import Path
 from connection_manager import ConnectionManager
 from database.embedded import API_ROLE, EmbeddedCluster
 from database.errors import NotConfigured
+from database.observation import Observe, unobserved
+from database.places import PoolStats
 from database.sample import deploy_and_fill
 from database.tokens import from_environment
 from settings import ROOT, TARGETS, Settings, Target, variable_names
@@ -20,9 +22,16 @@ log = logging.getLogger(__name__)
 class Databases:
     """Makes each manager when it is first asked for; `open()` makes them all now."""
 
-    def __init__(self, settings: Settings, *, report: Callable[[str], None] = log.info) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        report: Callable[[str], None] = log.info,
+        observe: Observe = unobserved,
+    ) -> None:
         self._settings = settings
         self._report = report
+        self._observe = observe
         self._lock = threading.RLock()
         self._managers: dict[str, ConnectionManager] = {}
         self._cluster: EmbeddedCluster | None = None
@@ -65,8 +74,16 @@ class Databases:
                 self._cluster = cluster
             return self._cluster
 
-    def close(self) -> None:
-        """Close every manager and let go of the embedded default. Safe to call twice."""
+    def pools(self) -> list[tuple[str, PoolStats]]:
+        """(name, reading) of each manager made so far."""
+        return [(manager.name, manager.stats()) for manager in set(self._managers.values())]
+
+    def close(self, timeout: float = 0.0) -> None:
+        """Close every manager, waiting up to `timeout` seconds for what is still out, and let go
+        of the embedded default. Safe to call twice.
+        """
+        for manager in set(self._managers.values()):
+            manager.close(timeout)
         self._closing()
 
     def _make(self, name: str) -> None:
@@ -90,6 +107,7 @@ class Databases:
             target.connection_string,
             family=target.driver_family,
             name=target.name,
+            observe=self._observe,
             tokens=from_environment(s.identity),
             login_timeout=s.login_timeout_seconds,
             deadline_seconds=s.request_deadline_seconds,

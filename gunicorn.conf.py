@@ -1,8 +1,18 @@
 """What `gunicorn app:app` does without flags; App Service reads it too."""
 
 import os
+import shutil
+import sys
+import tempfile
 
-worker_class = "gthread"
+from serving.exposure import refusal_to_listen
+from serving.listeners import refuse_new_connections
+from settings import SettingsError, check_authentication, read_settings
+
+worker_class = "serving.worker.DrainingWorker"
+logger_class = "serving.logs.ServerLog"
+# A line for each request is written by the app, which knows its route and what it did.
+accesslog = None
 # A worker is bound to one core by the interpreter's lock; threads wait for the database.
 workers = int(os.environ.get("WEB_CONCURRENCY") or min(4, os.cpu_count() or 1))
 threads = 16
@@ -10,5 +20,58 @@ threads = 16
 timeout = 120
 graceful_timeout = 35
 keepalive = 30
+# App Service and a proxy add some thirty headers of their own.
+limit_request_fields = 64
 # Its default path is one for all servers of a user, so a second one would fight over it.
 control_socket_disable = True
+
+
+def on_starting(server):
+    # Here it is said once; a worker that can't start is one of many.
+    try:
+        check_authentication(read_settings())
+    except SettingsError as error:
+        sys.exit(str(error))
+    # Workers inherit it, and import prometheus_client only later: preload_app must stay off.
+    folder = tempfile.mkdtemp(prefix="sql-procedures-api-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = folder
+
+
+def when_ready(server):
+    if said := refusal_to_listen(server.LISTENERS, read_settings()):
+        on_exit(server)
+        sys.exit(said)
+    stop = server.stop
+
+    def stop_gently(graceful=True):
+        # Not where another process goes on with the same sockets.
+        alone = server.reexec_pid == server.master_pid == 0 and not server.systemd
+        if graceful and alone and not _given(server.cfg.address):
+            for listener in server.LISTENERS:
+                refuse_new_connections(listener.sock)
+        stop(graceful)
+
+    server.stop = stop_gently
+
+
+def child_exit(server, worker):
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
+
+
+def worker_exit(server, worker):
+    wsgi = getattr(worker, "wsgi", None)
+    if wsgi is not None:
+        from app import close_app
+
+        close_app(wsgi, timeout=1.0)
+
+
+def on_exit(server):
+    shutil.rmtree(server.metrics_folder, ignore_errors=True)
+
+
+def _given(addresses):
+    """Whether one of the sockets was opened by someone else, who may keep it (fd://)."""
+    return any(isinstance(address, int) for address in addresses)

@@ -1,18 +1,27 @@
 """The only reader of environment variables. A wrong one stops the start with a sentence."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+
+from authentication.api_keys import ApiKey, read_keys
+from authentication.caller import read_groups, read_roles
+from authentication.documents import is_safe
+from authentication.exposure import refusal
+from authentication.methods import ALGORITHMS, METHODS
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
 # third says nothing, the fourth speaks PostgreSQL.
 PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONNSTR_")
 TARGETS = ("WWIF", "TAXI")
+# The value of AUTH that is right on a developer's machine and refused anywhere else.
+NO_CHOICE = "loopback"
 
 
 class SettingsError(ValueError):
@@ -52,10 +61,78 @@ def seconds(least: float = 0.0, most: float = 86_400.0) -> Callable[[str], float
     return _number(least, most, float)
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"a word out of {', '.join(words)}")
+        return text
+
+    return read
+
+
+def origins(text: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    for origin in found:
+        if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
+            raise ValueError("a list of origins joined by commas")
+    return found
+
+
 def yes_or_no(text: str) -> bool:
     if text.lower() not in ("yes", "no"):
         raise ValueError("a yes or a no")
     return text.lower() == "yes"
+
+
+def authentication_methods(text: str) -> tuple[str, ...] | None:
+    """() says that everybody may call; None that nobody chose: everybody on this machine."""
+    names = tuple(part.strip() for part in text.lower().split(",") if part.strip())
+    if names in ((), (NO_CHOICE,)):
+        return None
+    if names == ("none",):
+        return ()
+    if not set(names) <= set(METHODS):
+        raise ValueError(
+            f"a word: {NO_CHOICE}, none, or out of {', '.join(METHODS)}, joined by commas"
+        )
+    return names
+
+
+def words(*known: str) -> Callable[[str], tuple[str, ...]]:
+    """Words joined by commas; out of `known`, if there are any."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in text.split(",") if part.strip())
+        if known and not set(found) <= set(known):
+            raise ValueError(f"a list out of {', '.join(known)}, joined by commas")
+        return found
+
+    return read
+
+
+def _url(text: str) -> str:
+    if text and not is_safe(text):
+        raise ValueError("a URL with https (http is for this machine only)")
+    return text
+
+
+def _rates(text: str) -> str:
+    if not re.fullmatch(r"(\d+ per (second|minute|hour|day)(; ?(?=\d)|$))*", text):
+        raise ValueError("a rate such as 100 per minute, or several joined by ;")
+    return text
+
+
+def route_seconds(text: str) -> dict[str, float]:
+    found = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        route, _, number = entry.rpartition("=")
+        try:
+            found[route.strip()] = seconds(0.05)(number)
+        except ValueError:
+            route = ""
+        if not route.startswith("/"):
+            raise ValueError("a list of /route=seconds, joined by commas")
+    return found
 
 
 def _folder(text: str) -> Path:
@@ -82,10 +159,71 @@ SETTINGS = (
     Setting(
         "MAX_REQUEST_BYTES", "1048576", "bytes", integer(1024, 1 << 30), "largest request body"
     ),
+    Setting("BODY_SECONDS", "10", "seconds", seconds(0.05), "longest wait for a request body"),
+    Setting(
+        *("ROUTE_DEADLINES", "", "routes", route_seconds),
+        "the deadline of a route, such as /taxidata=60,/customers=5; for others the one above",
+    ),
+    Setting(
+        "MAX_STREAMS", "6", "streams", integer(0, 1000), "of one process at a time; 0 is no limit"
+    ),
+    Setting(
+        *("RATE_LIMIT", "", "rates", _rates),
+        "of a client to one process, such as 100 per minute; none if unset",
+    ),
+    Setting(
+        *("TRUSTED_PROXIES", "0", "proxies", integer(0, 10)),
+        "in front of the API, each of which adds to X-Forwarded-For; on App Service 1",
+    ),
+    Setting(
+        *("AUTH", NO_CHOICE, "methods", authentication_methods),
+        "who may call: loopback (this machine), none (everybody), or of keys, oidc, easyauth",
+    ),
+    Setting(
+        *("AUTH_ANONYMOUS", "", "route groups", lambda text: read_groups(text.replace(",", "+"))),
+        "of read, write and operate: open without a credential",
+    ),
+    Setting(
+        *("AUTH_ROLES", "read:read,write:write,operate:operate", "roles", read_roles),
+        "the groups that a role or scope opens, such as Customers.Edit:read+write",
+    ),
+    Setting(
+        *("API_KEYS", "", "keys", read_keys),
+        "name:group+group:digest of each key; flask auth new-key NAME makes one",
+    ),
+    Setting(
+        *("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"
+    ),
+    Setting(*("OIDC_AUDIENCE", "", "audiences", words()), "one of which a token must be for"),
+    Setting(
+        *("OIDC_ALGORITHMS", "RS256", "algorithms", words(*ALGORITHMS)),
+        "that tokens may be signed with: RS256, ES256",
+    ),
+    Setting(
+        *("OIDC_JWKS_URL", "", "URL", _url),
+        "where the issuer's keys are; unset: where its discovery document says",
+    ),
     Setting("IDEMPOTENCY_KEY_HOURS", "24", "hours", integer(1, 8760), "a write's key is known for"),
     Setting("REQUIRE_IF_MATCH", "no", "yes or no", yes_or_no, "428 for a change without If-Match"),
     Setting(
         "TAXI_CACHE_SECONDS", "0", "seconds", seconds(), "age up to which trips are told again"
+    ),
+    Setting(
+        *("CORS_ORIGINS", "", "origins", origins),
+        "whose scripts may call, such as https://app.example.com; joined by commas; * is all",
+    ),
+    Setting(
+        *("LOG_FORMAT", "auto", "auto, text or json", one_of("auto", "text", "json")),
+        "of the log; auto is text on a terminal, else json",
+    ),
+    Setting("SLOW_CALL_SECONDS", "1", "seconds", seconds(), "a call's time worth a warning"),
+    Setting(
+        *("SERVER_TIMING", "asked", "asked, always or never", one_of("asked", "always", "never")),
+        "when answers carry Server-Timing; asked is by the header Prefer: server-timing",
+    ),
+    Setting(
+        *("TRACES_TO", "", "URL or connection string", str),
+        "where traces go: an OTLP endpoint or an Application Insights; nowhere if not set",
     ),
 )
 
@@ -118,11 +256,30 @@ class Settings:
     login_timeout_seconds: float
     request_deadline_seconds: float
     max_request_bytes: int
+    body_seconds: float
+    route_deadlines: Mapping[str, float]
+    max_streams: int
+    rate_limit: str
+    trusted_proxies: int
+    auth: tuple[str, ...] | None
+    auth_anonymous: frozenset[str]
+    auth_roles: Mapping[str, frozenset[str]]
+    api_keys: tuple[ApiKey, ...]
+    oidc_issuer: str
+    oidc_audience: tuple[str, ...]
+    oidc_algorithms: tuple[str, ...]
+    oidc_jwks_url: str
     idempotency_key_hours: int
     require_if_match: bool
     taxi_cache_seconds: float
+    cors_origins: tuple[str, ...]
+    log_format: str
+    slow_call_seconds: float
+    server_timing: str
+    traces_to: str = field(repr=False)
     targets: Mapping[str, Target]
     on_app_service: bool
+    easyauth_enabled: bool  # the platform says so itself: only then it guards its headers
     identity: Mapping[str, str]
 
     @property
@@ -145,13 +302,16 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             values[setting.attribute] = setting.read(text)
         except ValueError as error:
             wanted = str(error) if str(error).startswith("a ") else f"a number of {setting.unit}"
+            example = f", such as {setting.default}" if setting.default else ""
             raise SettingsError(
-                f"{setting.name} must be {wanted} ({setting.help}), such as {setting.default}."
+                f"{setting.name} must be {wanted} ({setting.help}){example}."
             ) from None
     settings = Settings(
         **values,
         targets={name: found for name in TARGETS if (found := _target(environ, name))},
         on_app_service=bool(environ.get("WEBSITE_SITE_NAME")),
+        easyauth_enabled=bool(environ.get("WEBSITE_SITE_NAME"))
+        and environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         identity={
             k: v
             for k, v in environ.items()
@@ -160,6 +320,24 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
     _check(settings)
     return settings
+
+
+def check_authentication(settings: Settings) -> None:
+    """Raises SettingsError where AUTH asks for what other settings lack."""
+    chosen = settings.auth or ()
+    if "keys" in chosen and not settings.api_keys:
+        raise SettingsError("AUTH=keys needs API_KEYS: flask auth new-key NAME makes an entry.")
+    if "oidc" in chosen and not (settings.oidc_issuer and settings.oidc_audience):
+        raise SettingsError("AUTH=oidc needs OIDC_ISSUER and OIDC_AUDIENCE.")
+    if "oidc" in chosen and not settings.oidc_algorithms:
+        raise SettingsError("AUTH=oidc needs OIDC_ALGORITHMS, such as RS256.")
+    if "easyauth" in chosen and not settings.easyauth_enabled:
+        raise SettingsError(
+            "AUTH=easyauth works on App Service with its authentication switched on only:"
+            " anywhere else the headers could be anyone's."
+        )
+    if settings.auth is None and settings.on_app_service:
+        raise SettingsError(refusal("App Service"))
 
 
 def variable_names(name: str) -> list[str]:

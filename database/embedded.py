@@ -8,6 +8,7 @@ cluster: the process itself at a normal end, else a keeper that waits for that m
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -334,6 +335,7 @@ def find_binaries() -> Path:
     return max(usable)[1]
 
 
+@functools.cache
 def binaries_version(folder: Path) -> int:
     """The major version of the PostgreSQL server in `folder`."""
     printed = subprocess.run(

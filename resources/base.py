@@ -5,66 +5,94 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Response, current_app, g, request
 from flask_restful import Resource
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
+from resources.authentication import caller_claims
+from resources.limits import refuse_stalled_readers
 from resources.problems import Problem
 from resources.representations import streamed
 
 M = TypeVar("M", bound=BaseModel)
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
+# What compression appends to a tag is the sent form's, not the row's.
+ENTITY_TAG = re.compile(r'"([\x21\x23-\x7e]+?)(?::(?:br|gzip))?"')
 FORM_FIELD = "customer"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """What a method calls. streams: in its form of one row an item too."""
+
+    name: str
+    streams: bool = False
 
 
 class ProcedureResource(Resource):
-    """A resource names its `database`; its methods name a procedure each."""
+    """A resource names its `database`, and the procedure of each of its methods.
+
+    procedures: by method, in lower case; HEAD is GET's. `flask sql check` reads them too.
+    """
 
     database: str
+    procedures: Mapping[str, Procedure]
 
-    def call(self, procedure: str, document: dict[str, Any]) -> Answer:
+    @property
+    def procedure(self) -> str:
+        """The name of the procedure that this request's method calls."""
+        method = request.method.lower()
+        return self.procedures["get" if method == "head" else method].name
+
+    def call(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that reads."""
         manager = current_app.extensions["databases"].manager(self.database)
-        return manager.call(procedure, compact(document), deadline=g.deadline)
+        return manager.call(
+            self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
+        )
 
-    def write(self, procedure: str, document: dict[str, Any]) -> Answer:
+    def write(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that writes: once for its Idempotency-Key, however often it is asked."""
-        key = idempotency_key()
-        request_part: dict[str, Any] = {"key": key, "digest": digest(procedure, document)}
+        key = key_of_caller(idempotency_key())
+        request_part: dict[str, Any] = {"key": key, "digest": digest(self.procedure, document)}
         tag = if_match()
         if tag is not None:
             request_part["if_match"] = tag
         asked = {**document, "_request": request_part}
         try:
-            answer = self.call(procedure, asked)
+            answer = self.call(asked)
         except DatabaseError as error:
             if error.kind is not Kind.CONSTRAINT:
                 raise
             # Maybe a twin with the same key was faster, on an engine that does not make twins
             # wait: then its answer is found now. A true conflict is one again.
-            answer = self.call(procedure, asked)
+            answer = self.call(asked)
         extensions = current_app.extensions
         extensions["key_cleaner"].after_write(extensions["databases"].manager(self.database))
         return answer
 
     def stream(
-        self,
-        procedure: str,
-        document: dict[str, Any],
-        *,
-        media_type: str,
-        columns: Sequence[str],
+        self, document: dict[str, Any], *, media_type: str, columns: Sequence[str]
     ) -> Response:
         """Call a procedure that reads, its rows sent on as they come."""
         manager = current_app.extensions["databases"].manager(self.database)
-        rows = manager.stream(procedure, compact({**document, "rows": True}), deadline=g.deadline)
+        text = compact({**document, "rows": True})
+        caller = caller_claims()
+        rows = current_app.extensions["stream_limit"].begin(
+            lambda: manager.stream(self.procedure, text, caller=caller, deadline=g.deadline)
+        )
+        refuse_stalled_readers()
         return streamed(rows, media_type, columns)
 
 
@@ -95,22 +123,43 @@ def body(model: type[M]) -> M:
     Raises Problem: unsupported-media-type, invalid-json (with position) or invalid-body (with a
     JSON pointer for each fault).
     """
-    if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
-        text: bytes | str = request.get_data(cache=False)
-    elif request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        if FORM_FIELD not in request.form:
-            raise Problem("invalid-body", f"The form has no field {FORM_FIELD}.")
-        text = request.form[FORM_FIELD]
-    else:
-        raise Problem(
-            "unsupported-media-type",
-            f"Send application/json, or a form with the field {FORM_FIELD}.",
-            headers={"Accept-Post": "application/json, application/x-www-form-urlencoded"},
-        )
+    with current_app.extensions["body_time"].arriving():
+        text = _body_text()
+        # Werkzeug cuts a body without a length at the limit, and says nothing.
+        if request.content_length is None and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
     try:
-        return _adapter(model).validate_json(text)
+        made = _adapter(model).validate_json(text)
     except ValidationError as error:
         raise _body_problem(error) from None
+    # What was validated is small and flat, so that reading it again costs little.
+    json.loads(text, object_pairs_hook=_refuse_twins)
+    return made
+
+
+def _body_text() -> bytes | str:
+    if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
+        return request.get_data(cache=False)
+    if request.mimetype in FORMS:
+        if FORM_FIELD not in request.form:
+            raise Problem("invalid-body", f"The form has no field {FORM_FIELD}.")
+        return request.form[FORM_FIELD]
+    raise Problem(
+        "unsupported-media-type",
+        f"Send application/json, or a form with the field {FORM_FIELD}.",
+        headers={"Accept-Post": ", ".join(("application/json", *FORMS))},
+    )
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    """A key given twice means one thing here and another elsewhere (RFC 8259, section 4)."""
+    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twins:
+        raise Problem(
+            "invalid-body",
+            "Keys are given once.",
+            errors=[{"pointer": _pointer((name,)), "detail": "is given twice"} for name in twins],
+        )
 
 
 def query(model: type[M]) -> M:
@@ -129,7 +178,7 @@ def query(model: type[M]) -> M:
         raise Problem("invalid-query", "Query parameters are refused.", errors=faults) from None
 
 
-def compact(document: dict[str, Any]) -> str:
+def compact(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -152,6 +201,16 @@ def idempotency_key() -> str:
     return matched[1]
 
 
+def key_of_caller(key: str) -> str:
+    """`key` as it is stored: of its caller alone, so that nobody is answered with what another
+    caller's request was."""
+    caller = g.get("caller")
+    if caller is None:
+        return key
+    text = json.dumps([caller.issuer, caller.subject, key])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def if_match() -> str | None:
     """The one entity tag of If-Match; None without the header, and for `*`."""
     given = request.headers.get("If-Match", "").strip()
@@ -159,7 +218,7 @@ def if_match() -> str | None:
         raise Problem("precondition-required", "Send If-Match with the ETag of what you read.")
     if given in ("", "*"):
         return None
-    matched = re.fullmatch(r'"([\x21\x23-\x7e]+)"', given)
+    matched = ENTITY_TAG.fullmatch(given)
     if matched is None:
         raise Problem("invalid-header", 'If-Match must be one strong entity tag, such as "abc".')
     return matched[1]

@@ -6,12 +6,14 @@ from typing import Any
 from flask import Response, request, url_for
 
 from database.session import Answer
-from resources.base import ProcedureResource, body, found, json_response, query
+from resources.answers import CustomerAnswer, CustomerItem, Deleted
+from resources.base import Procedure, ProcedureResource, found, json_response
+from resources.operation import operation
 from resources.problems import Problem
-from resources.representations import JSON, wanted_format
+from resources.representations import CSV, JSON, NDJSON, wanted_format
 from resources.schemas import (
-    INT_MAX,
     Address,
+    CustomerId,
     CustomerPatch,
     CustomerReplacement,
     CustomersQuery,
@@ -28,32 +30,42 @@ class Customer(ProcedureResource):
     """One customer by its number."""
 
     database = "WWIF"
+    procedures = {
+        "get": Procedure("web.get_customer"),
+        "put": Procedure("web.replace_customer"),
+        "patch": Procedure("web.patch_customer"),
+        "delete": Procedure("web.delete_customer"),
+    }
 
-    def get(self, customer_id: int) -> Response:
-        document = {"CustomerID": known(customer_id)}
-        answer = found(self.call("web.get_customer", document), "such customer")
+    @operation(list[CustomerAnswer], tagged=True)
+    def get(self, customer_id: CustomerId) -> Response:
+        """One customer."""
+        answer = found(self.call({"CustomerID": customer_id}), "such customer")
         return json_response(answer).make_conditional(request)
 
-    def put(self, customer_id: int) -> Response:
-        document = body(CustomerReplacement).model_dump(exclude_none=True)
-        return self._change("web.replace_customer", customer_id, document)
+    @operation(list[CustomerAnswer], tagged=True)
+    def put(self, customer_id: CustomerId, body: CustomerReplacement) -> Response:
+        """Replace a customer: what is absent has no value."""
+        return self._change(customer_id, body.model_dump(exclude_none=True))
 
-    def patch(self, customer_id: int) -> Response:
-        document = body(CustomerPatch).model_dump(exclude_unset=True)
-        return self._change("web.patch_customer", customer_id, document)
+    @operation(list[CustomerAnswer], tagged=True)
+    def patch(self, customer_id: CustomerId, body: CustomerPatch) -> Response:
+        """Change a customer: null clears, absent leaves."""
+        return self._change(customer_id, body.model_dump(exclude_unset=True))
 
-    def delete(self, customer_id: int) -> Response:
-        return self._change("web.delete_customer", customer_id, {})
+    @operation(list[Deleted], tagged=True)
+    def delete(self, customer_id: CustomerId) -> Response:
+        """Remove a customer."""
+        return self._change(customer_id, {})
 
-    def _change(self, procedure: str, customer_id: int, document: dict[str, Any]) -> Response:
-        known(customer_id)
+    def _change(self, customer_id: int, document: dict[str, Any]) -> Response:
         if document.get("CustomerID", customer_id) != customer_id:
             raise Problem(
                 "invalid-body",
                 "Values of the body are refused.",
                 errors=[{"pointer": "/CustomerID", "detail": "is not the number in the path"}],
             )
-        answer = self.write(procedure, {**document, "CustomerID": customer_id})
+        answer = self.write({**document, "CustomerID": customer_id})
         return json_response(found(answer, "such customer"))
 
 
@@ -61,10 +73,12 @@ class NewCustomers(ProcedureResource):
     """Where customers are made. PUT is the samples' verb for it."""
 
     database = "WWIF"
+    procedures = dict.fromkeys(("put", "post"), Procedure("web.put_customer"))
 
-    def put(self) -> Response:
-        document = body(NewCustomer).model_dump(exclude_none=True)
-        return created(self.write("web.put_customer", document))
+    @operation(list[CustomerAnswer], status=201, tagged=True)
+    def put(self, body: NewCustomer) -> Response:
+        """Make a customer."""
+        return created(self.write(body.model_dump(exclude_none=True)))
 
     post = put
 
@@ -73,14 +87,20 @@ class Customers(ProcedureResource):
     """The list, paged by key; and many made at once, all or none."""
 
     database = "WWIF"
+    procedures = {
+        "get": Procedure("web.get_customers", streams=True),
+        "post": Procedure("web.put_customers"),
+    }
 
-    def get(self) -> Response:
-        asked = query(CustomersQuery).model_dump(exclude_none=True)
+    @operation(list[CustomerItem], media_types=(JSON, NDJSON, CSV))
+    def get(self, query: CustomersQuery) -> Response:
+        """The customers, a page of them or all."""
+        asked = query.model_dump(exclude_none=True)
         media_type = wanted_format(asked.pop("format", None))
         if media_type != JSON or asked["limit"] == 0:
             columns = [c for name in asked["fields"] for c in COLUMNS.get(name, (name,))]
-            return self.stream("web.get_customers", asked, media_type=media_type, columns=columns)
-        answer = self.call("web.get_customers", asked)
+            return self.stream(asked, media_type=media_type, columns=columns)
+        answer = self.call(asked)
         response = json_response(answer)
         if answer.next is not None:
             following = {**request.args.to_dict(), "after": answer.next}
@@ -88,17 +108,11 @@ class Customers(ProcedureResource):
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response
 
-    def post(self) -> Response:
-        customers = body(NewCustomerList)
-        document = {"Customers": [c.model_dump(exclude_none=True) for c in customers]}
-        return json_response(self.write("web.put_customers", document), 201)
-
-
-def known(customer_id: int) -> int:
-    """`customer_id`, or 404 where no integer column can hold it."""
-    if not 0 < customer_id <= INT_MAX:
-        raise Problem("not-found", "There is no such customer.")
-    return customer_id
+    @operation(list[CustomerAnswer], status=201)
+    def post(self, body: NewCustomerList) -> Response:
+        """Make many customers, all or none."""
+        document = {"Customers": [c.model_dump(exclude_none=True) for c in body]}
+        return json_response(self.write(document), 201)
 
 
 def created(answer: Answer) -> Response:

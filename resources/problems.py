@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from database.errors import DatabaseError, DeadlineExceeded, Kind, NotConfigured
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sql-procedures-api:"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,12 @@ PROBLEM_TYPES = {
         ("invalid-query", 400, "Invalid query", "Query parameters are refused; see `errors`."),
         ("invalid-path", 400, "Invalid path", "A value in the path can't be read."),
         ("invalid-header", 400, "Invalid header", "A request header can't be read."),
+        ("unauthenticated", 401, "Not authenticated", "See the `WWW-Authenticate` header."),
+        ("forbidden", 403, "Forbidden", "The credential does not open this."),
         ("not-found", 404, "Not found", "No such route, or no such row."),
         ("method-not-allowed", 405, "Method not allowed", "See the `Allow` header."),
         ("not-acceptable", 406, "Not acceptable", "See `detail` for the media types offered."),
+        ("request-timeout", 408, "Request timeout", "The body did not arrive in time."),
         ("conflict", 409, "Conflict", "A constraint of the database forbids it."),
         ("precondition-failed", 412, "Precondition failed", "The row changed since it was read."),
         ("precondition-required", 428, "Precondition required", "Send If-Match (see the ETag)."),
@@ -48,10 +53,14 @@ PROBLEM_TYPES = {
         ("unsupported-media-type", 415, "Unsupported media type", "Send application/json."),
         ("invalid-body", 422, "Invalid body", "Values are refused; see `errors`."),
         ("refused-value", 422, "Value refused", "The database refused a value."),
+        ("too-many-requests", 429, "Too many requests", "Come back after `Retry-After`."),
         ("chosen", 400, "Refused", "The procedure chose status and detail."),
         ("internal", 500, "Internal error", "Ours to mend; quote `instance`."),
+        ("not-installed", 501, "Not installed", "The route needs an optional package."),
         ("unavailable", 503, "Database unavailable", "Come back after `Retry-After`."),
         ("not-configured", 503, "Not configured", "No connection string for this database."),
+        ("busy", 503, "Busy", "Too much of this is under way; come back after `Retry-After`."),
+        ("issuer-unavailable", 503, "Issuer unavailable", "No key to verify the token with."),
         ("deadline", 504, "Deadline exceeded", "It took too long; what ran was cancelled."),
     )
 }
@@ -63,7 +72,7 @@ _BY_KIND = {
     Kind.TIMED_OUT: ("deadline", "The statement took longer than it may."),
     Kind.CANCELLED: ("unavailable", "The statement was cancelled by the database."),
 }
-_CHOSEN_SLUG = {404: "not-found", 409: "conflict", 412: "precondition-failed"}
+_CHOSEN_SLUG = {403: "forbidden", 404: "not-found", 409: "conflict", 412: "precondition-failed"}
 
 
 class Problem(Exception):
@@ -99,10 +108,17 @@ class Problem(Exception):
             body["detail"] = self.detail
         if self.errors:
             body["errors"] = self.errors
-        body["instance"] = f"urn:uuid:{g.request_id}" if "request_id" in g else "about:blank"
+        body["instance"] = instance(g.request_id) if "request_id" in g else "about:blank"
         return Response(
             json.dumps(body, ensure_ascii=False), self.status, self.headers, content_type=MEDIA_TYPE
         )
+
+
+def instance(request_id: str) -> str:
+    """The URI of a request by its id: one of ours is a UUID, a client's may be anything."""
+    if _UUID.fullmatch(request_id):
+        return f"urn:uuid:{request_id}"
+    return f"{TYPE_PREFIX}request:{request_id}"
 
 
 def problem_of(error: Exception) -> Problem:
@@ -156,4 +172,5 @@ def _of_http(error: HTTPException) -> Problem:
 
 
 def _without_text(error: Exception) -> tuple:
-    return (type(error), type(error)(), error.__traceback__)
+    # Not by calling the type, which may want arguments.
+    return (type(error), type(error).__new__(type(error)), error.__traceback__)

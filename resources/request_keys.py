@@ -9,10 +9,11 @@ from connection_manager import ConnectionManager
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 3600.0
+PROCEDURE = "web.delete_expired_requests"
 
 
 class KeyCleaner:
-    """Calls web.delete_expired_requests at most once in PAUSE_SECONDS, beside the writes.
+    """Calls PROCEDURE at most once in PAUSE_SECONDS, beside the writes.
 
     hours: how long a key is kept. Many processes may clean at once; it is a DELETE.
     """
@@ -36,7 +37,7 @@ class KeyCleaner:
 
     def _clean(self, manager: ConnectionManager) -> None:
         try:
-            answer = manager.call("web.delete_expired_requests", self._document)
+            answer = manager.call(PROCEDURE, self._document)
             log.info("expired idempotency keys: %s", answer.json)
         except Exception as error:
             log.warning("expired idempotency keys were not deleted: %s", error)

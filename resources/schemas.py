@@ -3,13 +3,30 @@
 Lengths are those of Sales.Customers and count UTF-16 code units, as nvarchar does.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, NaiveDatetime
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 INT_MAX = 2_147_483_647
 MAX_ROWS = 10_000
+
+
+# Parts of a path. A customer's number that no integer column can hold is no customer's.
+CustomerId = Annotated[int, Field(ge=1, le=INT_MAX, examples=[123])]
+# Dollars and cents; a float column can't hold many more digits exactly.
+Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,7}(\.[0-9]{1,6})?$", examples=["20"])]
 
 
 def _storable(text: str) -> str:
@@ -34,7 +51,9 @@ def _length(most: int):
 def _text(most: int) -> Any:
     return Annotated[
         str,
-        Field(json_schema_extra={"minLength": 1, "maxLength": most}),
+        Field(
+            json_schema_extra={"minLength": 1, "maxLength": most, "pattern": r"^[^\u0000]*$"},
+        ),
         AfterValidator(_storable),
         AfterValidator(_length(most)),
     ]
@@ -46,9 +65,45 @@ def _number_as_text(value: Any) -> Any:
     return value
 
 
+def _written(pattern: str, what: str) -> BeforeValidator:
+    """For texts of a query; pydantic alone would read ` 1`, `1_000` or seconds since 1970 too."""
+    compiled = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not compiled.fullmatch(value):
+            raise PydanticCustomError("unreadable", "must be {what}", {"what": what})
+        return value
+
+    return BeforeValidator(check)
+
+
+def _whole(least: int, most: int = INT_MAX) -> Any:
+    limits = Field(ge=least, le=most)
+    return Annotated[int, limits, _written("-?[0-9]{1,20}", "a whole number")]
+
+
+def _number(least: float, most: float) -> Any:
+    limits = Field(ge=least, le=most, allow_inf_nan=False)
+    pattern = r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?"
+    return Annotated[float, limits, _written(pattern, "a number")]
+
+
+LocalDatetime = Annotated[
+    NaiveDatetime,
+    _written(
+        r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?",
+        "local time such as 2019-01-31T13:34:15",
+    ),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time-local", "examples": ["2019-01-31T13:34:15"]}
+    ),
+]
 Code = Annotated[
     _text(10),
-    BeforeValidator(_number_as_text, json_schema_input_type=str | int),
+    BeforeValidator(
+        _number_as_text,
+        json_schema_input_type=_text(10) | Annotated[int, Field(ge=-999_999_999, le=9_999_999_999)],
+    ),
 ]
 
 
@@ -79,13 +134,13 @@ NewCustomerList = Annotated[list[NewCustomer], Field(min_length=1, max_length=MA
 class CustomerReplacement(NewCustomer):
     """As NewCustomer; CustomerID, if given, is that of the path."""
 
-    CustomerID: int | None = None
+    CustomerID: CustomerId | None = None
 
 
 class CustomerPatch(_Body):
     """Keys to change: null clears, absent leaves."""
 
-    CustomerID: int | None = None
+    CustomerID: CustomerId | None = None
     CustomerName: _text(100) = None
     PhoneNumber: _text(20) | None = None
     FaxNumber: _text(20) | None = None
@@ -97,11 +152,21 @@ class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Limit = Annotated[int, Field(ge=0, le=INT_MAX, description="0 means all, streamed")]
+Limit = Annotated[_whole(0), Field(description="0 means all, streamed")]
 Format = Literal["json", "ndjson", "csv"]
+Sort = Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"]
 FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
 ]
+
+After = Annotated[
+    str,
+    Field(
+        pattern=r"^[1-9][0-9]{0,9}(:[^\x00]{1,100})?$",
+        description="where the page before ended: `after` of its Link; belongs to its sort",
+    ),
+]
+NamePart = Annotated[str, Field(pattern=r"^[^\x00]{1,100}$", description="what the name contains")]
 
 
 def _split(value: Any) -> Any:
@@ -112,40 +177,51 @@ class CustomersQuery(_Query):
     """The customers' list: a page of it by key, or all of it."""
 
     limit: Annotated[Limit, Field(description=f"0: all; default: up to {MAX_ROWS}")] = MAX_ROWS
-    after: Annotated[
-        str | None,
-        AfterValidator(lambda v: v and _storable(v)),
-        Field(pattern=r"^\d{1,9}(:.{1,100})?$", description="where the page before ended"),
-    ] = None
-    name: Annotated[
-        str | None,
-        AfterValidator(lambda v: v and _storable(v)),
-        Field(min_length=1, max_length=100, description="substring of the name"),
-    ] = None
-    fields: Annotated[list[FieldName], BeforeValidator(_split, json_schema_input_type=str)] = [
-        "CustomerID",
-        "CustomerName",
-    ]
-    sort: Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"] = "CustomerID"
+    after: After | None = None
+    name: NamePart | None = None
+    fields: Annotated[
+        list[FieldName],
+        BeforeValidator(_split, json_schema_input_type=list[FieldName]),
+        Field(json_schema_extra={"minItems": 1}, description="joined by commas"),
+    ] = ["CustomerID", "CustomerName"]
+    sort: Annotated[Sort, Field(validate_default=True)] = "CustomerID"
     format: Format | None = None
+
+    @field_validator("sort")
+    @classmethod
+    def _fits_after(cls, sort: str, given: ValidationInfo) -> str:
+        number, colon, _ = (given.data.get("after") or "0").partition(":")
+        if number != "0" and (int(number) > INT_MAX or bool(colon) != sort.endswith("Name")):
+            raise PydanticCustomError("after", "is not the sort that `after` belongs to")
+        return sort
 
 
 class AmountQuery(_Query):
     """A page of trips."""
 
     limit: Limit = 1000
-    offset: Annotated[int, Field(ge=0, le=INT_MAX)] = 0
+    offset: _whole(0) = 0
     format: Format | None = None
 
 
 class TaxiQuery(AmountQuery):
     """Filters; the interval of pick-ups is half open."""
 
-    total_amount: Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)] | None = None
-    pickup_from: NaiveDatetime | None = None
-    pickup_to: NaiveDatetime | None = None
-    payment_type: Annotated[int, Field(ge=0, le=32_767)] | None = None
-    PULocationID: Annotated[int, Field(ge=0, le=INT_MAX)] | None = None
+    total_amount: _number(-1e7, 1e7) | None = None
+    pickup_from: LocalDatetime | None = None
+    pickup_to: LocalDatetime | None = None
+    payment_type: _whole(0, 32_767) | None = None
+    PULocationID: _whole(0) | None = None
+
+
+class PassengersQuery(_Query):
+    """A page of passengers by key, filtered."""
+
+    survived: Annotated[bool, _written("true|false", "true or false")] | None = None
+    pclass: _whole(1, 3) | None = None
+    sex: Literal["male", "female"] | None = None
+    limit: _whole(1, 1000) = 100
+    after: Annotated[_whole(0), Field(description="the last id of the page before")] | None = None
 
 
 class SummaryQuery(_Query):

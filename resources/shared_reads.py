@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from database.deadline import Deadline
+from database.observation import Observe, SharedRead, unobserved
 
 # An answer that was had faster than this is quicker asked for again than handed over.
 WORTH_SHARING_SECONDS = 0.02
@@ -28,9 +29,12 @@ class SharedReads:
     depend on the caller.
     """
 
-    def __init__(self, directory: Path, *, ttl: float = 0.0) -> None:
+    def __init__(
+        self, directory: Path, *, ttl: float = 0.0, observe: Observe = unobserved
+    ) -> None:
         self._directory = directory
         self._ttl = ttl
+        self._observe = observe
         self._swept = time.monotonic()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -52,13 +56,16 @@ class SharedReads:
                 if self._lock(descriptor):
                     kept = self._read(descriptor)
                     if kept is not None:
+                        self._observe(SharedRead("kept"))
                         return kept
                     if self._is_at(path, descriptor):
+                        self._observe(SharedRead("asked"))
                         return self._ask(path, descriptor, ask), None
                 else:
                     self._wait(descriptor, deadline)
                     shared = self._read(descriptor, fresh=False)
                     if shared is not None:
+                        self._observe(SharedRead("shared"))
                         return shared
             finally:
                 os.close(descriptor)

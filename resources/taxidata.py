@@ -1,24 +1,18 @@
 """Taxi trips: read only, and identical reads at one time share one query."""
 
-import re
 from typing import Any
 
 from flask import Response, current_app, g
 
 from database.session import Answer
-from resources.base import ProcedureResource, compact, json_response, query
-from resources.problems import Problem
-from resources.representations import JSON, wanted_format
-from resources.schemas import AmountQuery, SummaryQuery, TaxiQuery
+from resources.answers import Trip, TripsSummary
+from resources.authentication import caller_claims
+from resources.base import Procedure, ProcedureResource, compact, json_response
+from resources.operation import operation
+from resources.representations import CSV, JSON, NDJSON, wanted_format
+from resources.schemas import Amount, AmountQuery, SummaryQuery, TaxiQuery
 
-# Amounts of dollars and cents; a float column can't hold many more digits exactly.
-_AMOUNT = re.compile(r"-?\d{1,7}(?:\.\d{1,6})?")
-COLUMNS = (
-    *("VendorID", "tpep_pickup_datetime", "tpep_dropoff_datetime", "passenger_count"),
-    *("trip_distance", "RatecodeID", "store_and_fwd_flag", "PULocationID", "DOLocationID"),
-    *("payment_type", "fare_amount", "extra", "mta_tax", "tip_amount", "tolls_amount"),
-    *("improvement_surcharge", "total_amount", "congestion_surcharge"),
-)
+COLUMNS = tuple(Trip.model_fields)
 
 
 class TripsResource(ProcedureResource):
@@ -26,12 +20,12 @@ class TripsResource(ProcedureResource):
 
     database = "TAXI"
 
-    def shared(self, procedure: str, document: dict[str, Any]) -> Response:
+    def shared(self, document: dict[str, Any]) -> Response:
         """The answer to a read, shared with whoever asks the same at this moment."""
         reads = current_app.extensions["shared_reads"]
         text, age = reads.get(
-            procedure + compact(document),
-            lambda: self.call(procedure, document).json,
+            compact([self.procedure, document, caller_claims()]),
+            lambda: self.call(document).json,
             deadline=g.deadline,
         )
         response = json_response(Answer(text))
@@ -40,34 +34,41 @@ class TripsResource(ProcedureResource):
             response.headers["Age"] = str(int(age or 0))
         return response
 
-    def trips(self, procedure: str, asked: dict[str, Any]) -> Response:
+    def trips(self, asked: dict[str, Any]) -> Response:
         media_type = wanted_format(asked.pop("format", None))
         if media_type != JSON or asked["limit"] == 0:
-            return self.stream(procedure, asked, media_type=media_type, columns=COLUMNS)
-        return self.shared(procedure, asked)
+            return self.stream(asked, media_type=media_type, columns=COLUMNS)
+        return self.shared(asked)
 
 
 class TaxiData(TripsResource):
     """Trips in the order of their pick-up."""
 
-    def get(self) -> Response:
-        return self.trips(
-            "dbo.get_taxidata", query(TaxiQuery).model_dump(mode="json", exclude_none=True)
-        )
+    procedures = {"get": Procedure("dbo.get_taxidata", streams=True)}
+
+    @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
+    def get(self, query: TaxiQuery) -> Response:
+        """Trips, filtered; the interval of pick-ups is half open."""
+        return self.trips(query.model_dump(mode="json", exclude_none=True))
 
 
 class TaxiDataAmount(TripsResource):
     """Trips of one total_amount."""
 
-    def get(self, amount: str) -> Response:
-        if not _AMOUNT.fullmatch(amount):
-            raise Problem("invalid-path", "The amount must be a number such as 20 or 7.8.")
-        asked = query(AmountQuery).model_dump(exclude_none=True)
-        return self.trips("dbo.get_taxidataAmount", {"total_amount": float(amount), **asked})
+    procedures = {"get": Procedure("dbo.get_taxidataAmount", streams=True)}
+
+    @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
+    def get(self, amount: Amount, query: AmountQuery) -> Response:
+        """Trips of one total_amount."""
+        return self.trips({"total_amount": float(amount), **query.model_dump(exclude_none=True)})
 
 
 class TaxiDataSummary(TripsResource):
     """Trips, fares and tips by hour, weekday or payment type."""
 
-    def get(self) -> Response:
-        return self.shared("dbo.get_taxidataSummary", query(SummaryQuery).model_dump())
+    procedures = {"get": Procedure("dbo.get_taxidataSummary")}
+
+    @operation(list[TripsSummary])
+    def get(self, query: SummaryQuery) -> Response:
+        """Trips, fares and tips by hour, weekday or payment type."""
+        return self.shared(query.model_dump())

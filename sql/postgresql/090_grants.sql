@@ -1,4 +1,5 @@
--- The API's role may call the procedures below and nothing else: no table, no sequence, no DDL.
+-- The API's role may call the procedures below and read one table: no other table, no sequence, no
+-- DDL, not even a temporary table.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$(AppName)') THEN
@@ -6,6 +7,11 @@ BEGIN
     END IF;
 END $$;
 
+-- The database is the API's own: what PUBLIC may do in it, its role may do.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+END $$;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA web, dbo, sales FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -19,3 +25,6 @@ GRANT EXECUTE ON FUNCTION
     dbo."get_taxidataAmount"(text), dbo."get_taxidataAmount_rows"(text),
     dbo."get_taxidataSummary"(text)
 TO "$(AppName)";
+
+-- SQLAlchemy reads by statements of its own, so it needs the table itself.
+GRANT SELECT ON dbo.titanic_passanger TO "$(AppName)";
