@@ -1,0 +1,219 @@
+"""Logs: one line a request, slow calls, and everything else that is logged, all redacted.
+
+As JSON a line is an object: time (UTC), level, logger, message, request_id and trace_id of the
+request it belongs to. A request's line has event "request", method, route (the template), status,
+duration_ms, bytes; where they say something attempts, wait_ms, sqlstate, native, failure, replayed,
+complete. No path, no query, no header and no body is ever in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import time
+from typing import TextIO
+
+from database.errors import DatabaseError
+from database.observation import BreakerOpened, Call, Retry, kind_of
+from observability.redaction import redact
+from observability.request import ObservedRequest, current
+
+FORMATS = ("auto", "text", "json")
+requests_log = logging.getLogger("requests")
+calls_log = logging.getLogger("calls")
+
+
+class RequestLog:
+    """Interprets requests and calls as lines. slow_seconds: a call's, from which on it is told."""
+
+    def __init__(self, *, slow_seconds: float = 1.0) -> None:
+        self._slow_seconds = slow_seconds
+        self.hears = {Call: self._call, Retry: self._retry, BreakerOpened: self._breaker}
+
+    def began(self, request: ObservedRequest, environ: dict) -> None:
+        """Nothing is known yet that is worth a line."""
+
+    def finished(self, request: ObservedRequest) -> None:
+        if requests_log.isEnabledFor(logging.INFO):
+            # Not info(): it looks for its caller up the stack, which costs as much as the line.
+            requests_log.handle(RequestRecord(request))
+
+    def close(self) -> None:
+        """Lines are written as they come."""
+
+    def _call(self, call: Call) -> None:
+        if call.seconds >= self._slow_seconds:
+            request = current.request
+            calls_log.warning(
+                "slow call: %s on %s took %.3f s",
+                *(call.procedure, call.database, call.seconds),
+                extra={
+                    "fields": {
+                        "event": "slow_call",
+                        "procedure": call.procedure,
+                        "database": call.database,
+                        "duration_ms": round(1000 * call.seconds, 1),
+                        "wait_ms": round(1000 * request.waited(), 1) if request else None,
+                        "attempts": request.attempts() if request else None,
+                        "failure": kind_of(call.failure) if call.failure else None,
+                    }
+                },
+            )
+
+    def _retry(self, retry: Retry) -> None:
+        calls_log.warning(
+            "%s: %s; trying again",
+            *(retry.database, retry.failure),
+            extra={"fields": {"event": "retry", **_numbers(retry.failure)}},
+        )
+
+    def _breaker(self, opened: BreakerOpened) -> None:
+        calls_log.error("%s is taken to be down: connects fail one after another", opened.database)
+
+
+class RequestRecord(logging.LogRecord):
+    """A record whose message is a request: what handlers and formatters read of it, no more."""
+
+    def __init__(self, request: ObservedRequest) -> None:
+        self.name = requests_log.name
+        self.levelno, self.levelname = logging.INFO, "INFO"
+        self.msg, self.args = request, None
+        self.created = time.time()
+        self.exc_info = self.exc_text = self.stack_info = None
+        self.pathname = self.filename = self.module = self.funcName = ""
+        self.lineno = 0
+
+    def getMessage(self) -> str:
+        return _request_text(self.msg)
+
+
+def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
+    """Send everything that is logged to `stream` (standard error), redacted, one line a record.
+
+    form: one of FORMATS; "auto" is text on a terminal, else JSON. Replaces what was there before.
+    """
+    stream = stream or sys.stderr
+    if form == "auto":
+        form = "text" if stream.isatty() else "json"
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    # They tell of each request to a token endpoint; failures are told by database.tokens.
+    for noisy in ("azure", "urllib3", "msal"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("werkzeug").addFilter(_not_an_access_line)
+    # Nobody reads them, and each costs a call for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if type(record) is RequestRecord:
+            return _request_json(record.msg, record.created)
+        line = {
+            "time": _moment(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+            **getattr(record, "fields", {}),
+        }
+        request = current.request
+        if request is not None:
+            line["request_id"] = request.id
+            if request.trace_id:
+                line["trace_id"] = request.trace_id
+        if record.exc_info:
+            line["exception"] = redact(self.formatException(record.exc_info))
+        return _json({k: v for k, v in line.items() if v is not None})
+
+
+class TextFormatter(logging.Formatter):
+    """A record for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        if type(record) is RequestRecord:
+            return f"{clock} {record.getMessage()}"
+        text = f"{clock} {record.levelname} {record.name}: {record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return redact(text)
+
+
+def _request_json(request: ObservedRequest, created: float) -> str:
+    """By hand: json.dumps of a dict costs more than all the rest. Every text put in is either
+    our own or has been matched to a pattern without quotes, backslashes and controls."""
+    second = int(created)
+    line = (
+        f'{{"time":"{_second(second)}.{int((created - second) * 1000):03d}Z",'
+        f'{_fixed(request.method, request.route, request.status)},"request_id":"{request.id}",'
+        f'"duration_ms":{1000 * request.seconds:.3f},"bytes":{request.sent}'
+    )
+    if request.trace_id:
+        line += f',"trace_id":"{request.trace_id}"'
+    if request.events:
+        attempts, waited, failure, replayed = request.summary()
+        if attempts:
+            line += f',"wait_ms":{1000 * waited:.3f},"attempts":{attempts}'
+        if failure is not None or replayed:
+            line += "," + _json(_noteworthy(failure, replayed))[1:-1]
+    return line + "}" if request.complete else line + ',"complete":false}'
+
+
+def _request_text(request: ObservedRequest) -> str:
+    text = (
+        f"{request.method} {request.route} {request.status} {1000 * request.seconds:.1f} ms"
+        f" {request.sent} B {request.id}"
+    )
+    _, _, failure, replayed = request.summary()
+    text += "".join(f" {name}={value}" for name, value in _noteworthy(failure, replayed).items())
+    return text if request.complete else text + " broken off"
+
+
+def _noteworthy(failure: DatabaseError | None, replayed: bool) -> dict:
+    """What went wrong on the way, even if it was put right; and a replay."""
+    said: dict = {}
+    if failure is not None:
+        said |= {"failure": kind_of(failure), **_numbers(failure)}
+    if replayed:
+        said["replayed"] = True
+    return said
+
+
+def _numbers(failure: DatabaseError) -> dict:
+    return {"sqlstate": failure.sqlstate, "native": failure.native}
+
+
+@functools.lru_cache(maxsize=1024)
+def _fixed(method: str, route: str, status: int) -> str:
+    parts = {"level": "INFO", "event": "request", "method": method, "route": route}
+    return _json({**parts, "status": status})[1:-1]
+
+
+def _json(value: dict) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _moment(created: float) -> str:
+    """RFC 3339, UTC, with milliseconds."""
+    second = int(created)
+    return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
+
+
+def _not_an_access_line(record: logging.LogRecord) -> bool:
+    """Werkzeug's development server has an access log of its own, with paths and queries."""
+    return " - - [" not in str(record.msg)

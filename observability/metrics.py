@@ -1,0 +1,247 @@
+"""Metrics for Prometheus, right under several workers too.
+
+With several workers (gunicorn.conf.py sets PROMETHEUS_MULTIPROC_DIR before they start) every
+worker keeps its numbers in a file of that folder, and whichever is asked adds them all up.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from database.observation import (
+    BreakerOpened,
+    Call,
+    Checkout,
+    Connect,
+    Retry,
+    SharedRead,
+    TokenAsked,
+    Usage,
+    kind_of,
+)
+from database.places import PoolStats
+from observability.batched import BatchedHistogram
+from observability.request import ObservedRequest
+
+SAMPLE_SECONDS = 1.0  # between readings of the pools, where other workers show them
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+POOL_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
+# Why a pool let go of connections: the totals of PoolStats that end in one of these places.
+RETIRED = ("evicted", "lost", "expired", "validation_failures", "invalidated", "closed")
+assert {f"{reason}_total" for reason in RETIRED} < {field.name for field in fields(PoolStats)}
+
+Pools = Callable[[], Iterable[tuple[str, PoolStats]]]
+
+
+class Metrics:
+    """Interprets observations as counters, gauges and histograms; make one for each app.
+
+    After watch() the pools' state is among them. What concerns the pools is up to SAMPLE_SECONDS
+    old where another worker is asked; requests and everything else are counted at once.
+    """
+
+    def __init__(self, *, version: str = "") -> None:
+        self.registry = CollectorRegistry()
+        # A label's child is looked up once: labels() costs more than counting does.
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._batches: dict[tuple[Histogram, str], BatchedHistogram] = {}
+        self._last: dict[str, PoolStats] = {}
+        self._pools: Pools = lambda: ()
+        self._sampling = threading.Lock()
+        self._closed = threading.Event()
+        self._requests = self._counter(
+            "http_requests", "Requests answered.", "route", "method", "status"
+        )
+        self._durations = self._histogram(
+            "http_request_duration_seconds",
+            "From a request's arrival until the last part of its answer is ready.",
+            *("route", "method"),
+            buckets=REQUEST_BUCKETS,
+        )
+        self._incomplete = self._counter(
+            "http_responses_incomplete", "Answers broken off in their midst.", "route"
+        )
+        self._waits = self._histogram(
+            "db_pool_wait_seconds", "Wait for a connection, connecting included.", "database"
+        )
+        self._usages = self._histogram(
+            "db_pool_usage_seconds", "How long a connection was out.", "database"
+        )
+        self._connects = self._counter("db_pool_connects", "Connections made.", "database")
+        self._connect_failures = self._counter(
+            "db_pool_connect_failures", "Connects that failed.", "database", "kind"
+        )
+        self._timeouts = self._counter(
+            "db_pool_timeouts", "Requests that got no connection in time.", "database"
+        )
+        self._rejected = self._counter(
+            "db_pool_rejected", "Requests that found the queue full.", "database"
+        )
+        self._retired = self._counter(
+            "db_pool_retired", "Connections let go of.", "database", "reason"
+        )
+        self._connections = self._gauge(
+            "db_pool_connections", "Connections by state.", "database", "state"
+        )
+        self._most = self._gauge(
+            "db_pool_max_connections", "Connections that may be open at once.", "database"
+        )
+        self._waiting = self._gauge(
+            "db_pool_waiting", "Requests waiting for a connection.", "database"
+        )
+        self._retries = self._counter(
+            "db_retries", "Attempts after a failure that passes.", "database", "kind"
+        )
+        self._failures = self._counter(
+            "db_call_failures", "Calls that finally failed.", "database", "kind"
+        )
+        self._replays = self._counter(
+            "db_replays", "Answers given again to a known Idempotency-Key.", "database"
+        )
+        self._breaker = self._counter(
+            "db_breaker_opened", "Times the database was taken to be down.", "database"
+        )
+        self._tokens = self._counter(
+            "db_token_requests", "Access tokens asked for, by outcome.", "outcome"
+        )
+        self._shared = self._counter(
+            "shared_reads", "Reads by where their answer came from.", "outcome"
+        )
+        self._gauge("build_info", "Always 1.", "version", "python", mode="max").labels(
+            version or "unknown", platform.python_version()
+        ).set(1)
+        self.hears = {
+            Checkout: self._checkout,
+            Usage: self._usage,
+            Connect: self._connect,
+            Retry: lambda e: self._retries.labels(e.database, kind_of(e.failure)).inc(),
+            Call: self._call,
+            BreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
+            TokenAsked: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
+            SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
+        }
+
+    @property
+    def many_processes(self) -> bool:
+        """Whether the numbers of several workers are added up."""
+        return values.ValueClass._multiprocess
+
+    def began(self, request: ObservedRequest, environ: dict) -> None:
+        """Counted when answered."""
+
+    def finished(self, request: ObservedRequest) -> None:
+        key = (request.route, request.method, request.status)
+        try:
+            count, duration = self._children[key]
+        except KeyError:
+            count = self._requests.labels(*key)
+            duration = self._durations.labels(request.route, request.method)
+            self._children[key] = count, duration
+        count.inc()
+        duration.observe(request.seconds)
+        if not request.complete:
+            self._incomplete.labels(request.route).inc()
+
+    def watch(self, pools: Pools) -> None:
+        """Show the state of these from now on. `pools()`: (name, reading) of each, at any time."""
+        self._pools = pools
+        if self.many_processes:
+            # The worker that is asked can't look into another's memory.
+            threading.Thread(
+                target=_sample_until_closed,
+                args=(weakref.ref(self), self._closed),
+                name="metrics",
+                daemon=True,
+            ).start()
+
+    def sample(self) -> None:
+        """Read the pools now. Their totals become counters by what has been added since."""
+        with self._sampling:
+            for batch in list(self._batches.values()):
+                batch.flush()
+            for name, now in self._pools():
+                last = self._last.get(name)
+                for state in ("idle", "in_use", "connecting"):
+                    self._connections.labels(name, state).set(getattr(now, state))
+                self._most.labels(name).set(now.max_size)
+                self._waiting.labels(name).set(now.waiting)
+                self._add(self._timeouts.labels(name), last, now, "timeouts_total")
+                self._add(self._rejected.labels(name), last, now, "rejected_total")
+                for reason in RETIRED:
+                    self._add(self._retired.labels(name, reason), last, now, f"{reason}_total")
+                self._last[name] = now
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """(text, content type) in the format that `accept` asks for, text 0.0.4 by default."""
+        self.sample()
+        registry = self.registry
+        if self.many_processes:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        encode, content_type = choose_encoder(accept)
+        return encode(registry), content_type
+
+    def close(self) -> None:
+        """Note the last numbers; they outlive this process."""
+        self._closed.set()
+        self.sample()
+
+    def _checkout(self, event: Checkout) -> None:
+        self._batched(self._waits, event.database).observe(event.seconds)
+
+    def _usage(self, event: Usage) -> None:
+        self._batched(self._usages, event.database).observe(event.seconds)
+
+    def _connect(self, event: Connect) -> None:
+        if event.failure is None:
+            self._connects.labels(event.database).inc()
+        else:
+            self._connect_failures.labels(event.database, kind_of(event.failure)).inc()
+
+    def _call(self, event: Call) -> None:
+        if event.failure is not None:
+            self._failures.labels(event.database, kind_of(event.failure)).inc()
+        elif event.replayed:
+            self._replays.labels(event.database).inc()
+
+    def _batched(self, metric: Histogram, database: str) -> BatchedHistogram:
+        try:
+            return self._batches[metric, database]
+        except KeyError:
+            # setdefault: of two threads here one makes it for both.
+            made = BatchedHistogram(metric.labels(database))
+            return self._batches.setdefault((metric, database), made)
+
+    @staticmethod
+    def _add(counter: Counter, last: PoolStats | None, now: PoolStats, total: str) -> None:
+        # A pool of the same name that was made anew begins at nothing.
+        before = getattr(last, total) if last else 0
+        counter.inc(max(0, getattr(now, total) - before))
+
+    def _counter(self, name: str, help: str, *labels: str) -> Counter:
+        return Counter(name, help, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help: str, *labels: str, mode: str = "livesum") -> Gauge:
+        return Gauge(name, help, labels, registry=self.registry, multiprocess_mode=mode)
+
+    def _histogram(
+        self, name: str, help: str, *labels: str, buckets: tuple[float, ...] = POOL_BUCKETS
+    ) -> Histogram:
+        return Histogram(name, help, labels, registry=self.registry, buckets=buckets)
+
+
+def _sample_until_closed(reference: weakref.ref[Metrics], closed: threading.Event) -> None:
+    while not closed.wait(SAMPLE_SECONDS):
+        metrics = reference()
+        if metrics is None:
+            return
+        metrics.sample()
+        del metrics

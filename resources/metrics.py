@@ -1,0 +1,22 @@
+"""Numbers for Prometheus."""
+
+from flask import Response, current_app, request
+from flask_restful import Resource
+
+from resources.operation import operation
+
+TEXT = "text/plain"
+OPEN_METRICS = "application/openmetrics-text"
+
+
+class MetricsExposition(Resource):
+    """Counters, gauges and histograms, those of all workers added up."""
+
+    @operation(None, media_types=(TEXT, OPEN_METRICS))
+    def get(self) -> Response:
+        """Metrics in the text format of Prometheus, or as OpenMetrics where that is accepted."""
+        metrics = current_app.extensions["metrics"]
+        text, content_type = metrics.exposition(request.headers.get("Accept", ""))
+        response = Response(text, content_type=content_type)
+        response.headers["Cache-Control"] = "no-store"
+        return response
