@@ -101,17 +101,20 @@ class Problem(Exception):
         if retry_after is not None:
             self.headers["Retry-After"] = str(math.ceil(retry_after))
 
-    def response(self) -> Response:
-        """{"type", "title", "status", "detail"?, "errors"?, "instance"} and its headers."""
+    def text(self, request_id: str | None) -> str:
+        """JSON: {"type", "title", "status", "detail"?, "errors"?, "instance"}."""
         body = {"type": self.type.uri, "title": self.type.title, "status": self.status}
         if self.detail:
             body["detail"] = self.detail
         if self.errors:
             body["errors"] = self.errors
-        body["instance"] = instance(g.request_id) if "request_id" in g else "about:blank"
-        return Response(
-            json.dumps(body, ensure_ascii=False), self.status, self.headers, content_type=MEDIA_TYPE
-        )
+        body["instance"] = instance(request_id) if request_id else "about:blank"
+        return json.dumps(body, ensure_ascii=False)
+
+    def response(self) -> Response:
+        """The text as an answer, with the problem's status and headers."""
+        text = self.text(g.get("request_id"))
+        return Response(text, self.status, self.headers, content_type=MEDIA_TYPE)
 
 
 def instance(request_id: str) -> str:

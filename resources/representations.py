@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from flask import Response, request
+from flask import Response, g, request
 
 from connection_manager import Rows
 from resources.problems import Problem, problem_of
@@ -42,24 +42,32 @@ def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
     """
     encode = {JSON: _json, NDJSON: _ndjson, CSV: partial(_csv, columns=columns)}[media_type]
     mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
-    response = Response(_guarded(rows, encode, media_type), content_type=mimetype)
+    # The body is made after the request's own context has gone.
+    last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None
+    response = Response(_guarded(rows, encode, last_line), content_type=mimetype)
     # Also for a client that is gone before the first byte, whose generator never began.
     response.call_on_close(rows.close)
     return response
 
 
 def _guarded(
-    rows: Rows, encode: Callable[[Rows], Iterator[str]], media_type: str
+    rows: Rows,
+    encode: Callable[[Rows], Iterator[str]],
+    last_line: Callable[[Exception], str] | None,
 ) -> Iterator[bytes]:
     try:
         for text in encode(rows):
             yield text.encode()
     except Exception as error:
         log.error("a stream broke off: %s", error)
-        if media_type == NDJSON:
-            yield problem_of(error).response().get_data() + b"\n"
+        if last_line is not None:
+            yield last_line(error).encode()
         # Ends the connection without the final chunk; `from None` keeps the driver's text out.
         raise ConnectionAbortedError("the stream broke off") from None
+
+
+def _last_line(error: Exception, *, request_id: str) -> str:
+    return problem_of(error).text(request_id) + "\n"
 
 
 def _json(rows: Rows) -> Iterator[str]:
