@@ -288,7 +288,7 @@ def owner(run_folder):
     )
     cluster.start()
     driver = Driver(cluster.connection_string(role=OWNER), family="postgresql")
-    connection, _ = driver.connect(10)
+    connection = driver.connect(10)
     yield connection
     connection.close()
     cluster.stop()
