@@ -1,0 +1,391 @@
+"""The embedded default on real clusters: shared, crash-proof, and gone when nobody uses it."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from database import embedded
+from database.embedded import LONGEST_SOCKET_DIRECTORY, EmbeddedCluster, EmbeddedError
+from settings import ROOT
+
+PATIENCE_SECONDS = 30
+# A process that uses the cluster of argv[1] until a line comes in, and says when it does.
+USER = """
+import sys
+from pathlib import Path
+from database.embedded import EmbeddedCluster
+
+def prepare(cluster):
+    with open(cluster.directory / "prepared.log", "a") as log:
+        print("prepared", file=log)
+
+cluster = EmbeddedCluster(Path(sys.argv[1]), prepare=prepare, fingerprint="a user")
+cluster.start()
+print("ready", flush=True)
+sys.stdin.readline()
+cluster.stop()
+"""
+# The same, forked: the child says that it runs; the parent goes on, or is gone at once.
+FORKED = """
+import os, sys
+from pathlib import Path
+from database.embedded import EmbeddedCluster
+
+cluster = EmbeddedCluster(Path(sys.argv[1]))
+cluster.start()
+child = os.fork()
+if child == 0:
+    cluster.stop()
+    cluster.stop()
+    if sys.argv[2] == "child ends":
+        os._exit(0)
+    print(os.getpid(), flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+if sys.argv[2] == "parent ends":
+    os._exit(0)
+os.waitpid(child, 0)
+print("ready", flush=True)
+sys.stdin.readline()
+cluster.stop()
+"""
+
+
+def table(cluster):
+    cluster.run_sql("CREATE TABLE IF NOT EXISTS kept (n integer)")
+
+
+@pytest.fixture(scope="module")
+def model(run_folder):
+    """The folder of a stopped cluster with a table: initdb takes a while, so there is one."""
+    cluster = EmbeddedCluster(
+        run_folder / f"model-{os.getpid()}", prepare=table, fingerprint="a table"
+    )
+    cluster.start()
+    # kill -9 loses nothing that the operating system was given; only a power cut would.
+    cluster.run_sql("ALTER SYSTEM SET fsync = off")
+    cluster.stop()
+    yield cluster.directory
+    shutil.rmtree(cluster.directory)
+
+
+@pytest.fixture
+def cluster(model):
+    """A cluster made before, not started; nothing of it runs when the test ends."""
+    own = EmbeddedCluster(model, prepare=table, fingerprint="a table")
+    yield own
+    own.stop()
+    until(lambda: not processes_of(model))
+
+
+@pytest.fixture
+def use():
+    """Starts programs that use a cluster; what is left of them at the end is killed."""
+    started = []
+
+    def start(directory, *arguments, program=USER):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(directory), *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+def ready(process):
+    said = process.stdout.readline().strip()
+    assert said
+    return said
+
+
+def done(process):
+    """Have a user end as it should."""
+    process.stdin.write("\n")
+    process.stdin.close()
+    assert process.wait(PATIENCE_SECONDS) == 0
+
+
+def until(holds):
+    """Return as soon as `holds()`; a failure if it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def processes_of(directory):
+    """The command lines that name `directory`: the postmaster and its keeper."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = process.read_bytes().replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if f"{directory}/" in line:
+            lines.append(line)
+    return lines
+
+
+def postmaster(cluster):
+    return int((cluster.data / "postmaster.pid").read_text().split()[0])
+
+
+def fill(cluster, count):
+    cluster.run_sql(f"TRUNCATE kept; INSERT INTO kept SELECT generate_series(1, {count})")
+
+
+def rows(cluster):
+    return int(cluster.run_sql("SELECT count(*) FROM kept"))
+
+
+def answers(cluster):
+    return cluster.run_sql("SELECT 'here'") == "here\n"
+
+
+def test_a_first_start_makes_it_and_a_stop_leaves_nothing_running(folder, use):
+    user = use(folder / "fresh")
+    ready(user)
+    assert len(processes_of(folder / "fresh")) == 2
+    done(user)
+    until(lambda: not processes_of(folder / "fresh"))
+
+
+def test_what_was_written_is_there_after_a_stop_and_a_start(cluster):
+    cluster.start()
+    fill(cluster, 1)
+    cluster.stop()
+    cluster.start()
+    assert rows(cluster) == 1
+
+
+def test_start_and_stop_may_be_called_twice(cluster):
+    cluster.start()
+    cluster.start()
+    assert answers(cluster)
+    cluster.stop()
+    cluster.stop()
+    until(lambda: not processes_of(cluster.directory))
+
+
+def test_it_has_no_tcp_port_and_its_socket_lets_in_nobody_else(cluster):
+    cluster.start()
+    assert cluster.run_sql("SHOW listen_addresses").strip() == ""
+    assert cluster.socket_directory.stat().st_mode & 0o077 == 0
+    assert cluster.data.stat().st_mode & 0o077 == 0
+
+
+def test_postgresql_never_runs_as_root(cluster):
+    cluster.start()
+    owner = Path("/proc", str(postmaster(cluster))).stat().st_uid
+    assert owner != 0
+    assert pwd.getpwuid(owner).pw_uid == cluster.data.stat().st_uid
+
+
+def test_the_apis_role_is_let_in_by_peer_authentication_with_no_password(cluster):
+    cluster.start()
+    cluster.run_sql("CREATE ROLE webapp LOGIN")
+    psql = [*cluster.psql(role="webapp"), "-w", "-A", "-t", "-c", "SELECT current_user"]
+    assert subprocess.check_output(psql, text=True).strip() == "webapp"
+    assert "PWD" not in cluster.connection_string()
+
+
+def test_two_processes_share_it_and_the_last_one_out_stops_it(cluster, use):
+    first, second = use(cluster.directory), use(cluster.directory)
+    ready(first)
+    ready(second)
+    before = postmaster(cluster)
+    done(first)
+    assert postmaster(cluster) == before
+    assert processes_of(cluster.directory)
+    done(second)
+    until(lambda: not processes_of(cluster.directory))
+
+
+def test_of_two_that_start_at_once_one_makes_and_prepares_it(folder, use):
+    directory = folder / "fresh"
+    users = [use(directory), use(directory)]
+    assert [ready(user) for user in users] == ["ready", "ready"]
+    assert (directory / "prepared.log").read_text() == "prepared\n"
+    for user in users:
+        done(user)
+
+
+def test_a_user_that_is_killed_leaves_nothing_running_and_loses_nothing(cluster, use):
+    user = use(cluster.directory)
+    ready(user)
+    cluster.start()
+    fill(cluster, 1)
+    cluster.stop()
+    user.kill()
+    until(lambda: not processes_of(cluster.directory))
+    cluster.start()
+    assert rows(cluster) == 1
+
+
+def test_a_user_that_is_killed_does_not_take_it_from_another(cluster, use):
+    user = use(cluster.directory)
+    ready(user)
+    cluster.start()
+    user.kill()
+    user.wait()
+    assert answers(cluster)
+
+
+def test_after_kill_9_of_postgresql_the_next_start_recovers_every_row(cluster):
+    cluster.start()
+    fill(cluster, 100)
+    os.kill(postmaster(cluster), signal.SIGKILL)
+    cluster.stop()
+    cluster.start()
+    assert rows(cluster) == 100
+
+
+def test_after_kill_9_of_both_the_next_start_recovers_every_row(cluster, use):
+    user = use(cluster.directory)
+    ready(user)
+    cluster.start()
+    fill(cluster, 100)
+    cluster.stop()
+    os.kill(postmaster(cluster), signal.SIGKILL)
+    user.kill()
+    user.wait()
+    cluster.start()
+    assert rows(cluster) == 100
+
+
+def test_a_second_process_revives_a_postgresql_that_was_killed_under_the_first(cluster, use):
+    cluster.start()
+    os.kill(postmaster(cluster), signal.SIGKILL)
+    user = use(cluster.directory)
+    ready(user)
+    assert answers(cluster)
+    done(user)
+
+
+def test_a_forked_child_leaves_it_to_its_parent(cluster, use):
+    parent = use(cluster.directory, "child ends", program=FORKED)
+    assert ready(parent) == "ready"
+    assert processes_of(cluster.directory)
+    done(parent)
+    until(lambda: not processes_of(cluster.directory))
+
+
+def test_a_forked_child_keeps_it_when_its_parent_is_gone(cluster, use):
+    parent = use(cluster.directory, "parent ends", program=FORKED)
+    child = int(ready(parent))
+    parent.wait(PATIENCE_SECONDS)
+    assert processes_of(cluster.directory)
+    os.kill(child, signal.SIGKILL)
+    until(lambda: not processes_of(cluster.directory))
+
+
+def test_it_is_prepared_again_when_the_fingerprint_has_changed_and_not_before(cluster):
+    calls = []
+
+    def again(fingerprint):
+        own = EmbeddedCluster(cluster.directory, prepare=calls.append, fingerprint=fingerprint)
+        own.start()
+        own.stop()
+
+    again("one")
+    calls.clear()
+    again("one")
+    assert len(calls) == 0
+    again("another")
+    again("another")
+    assert len(calls) == 1
+
+
+def test_a_preparation_that_fails_stops_the_start_and_is_tried_again(cluster):
+    def fail(_):
+        raise EmbeddedError("A script failed.")
+
+    failing = EmbeddedCluster(cluster.directory, prepare=fail, fingerprint="failing")
+    for _ in range(2):
+        with pytest.raises(EmbeddedError, match="A script failed"):
+            failing.start()
+        until(lambda: not processes_of(cluster.directory))
+    cluster.start()
+    assert answers(cluster)
+
+
+def test_what_a_cut_first_start_left_is_made_anew(folder, use):
+    left = folder / "fresh" / "data.new"
+    left.mkdir(parents=True)
+    (left / "PG_VERSION").write_text("half")
+    user = use(folder / "fresh")
+    ready(user)
+    done(user)
+
+
+def test_a_script_that_fails_says_what_postgresql_said(cluster):
+    cluster.start()
+    with pytest.raises(EmbeddedError, match='relation "nothing" does not exist'):
+        cluster.run_sql("SELECT * FROM nothing")
+
+
+def test_a_path_too_long_for_a_socket_gets_a_short_one(folder, model):
+    deep = folder.joinpath("d" * 60, "e" * 60)
+    deep.mkdir(parents=True)
+    subprocess.run(["cp", "--archive", str(model), str(deep / "c")], check=True)
+    own = EmbeddedCluster(deep / "c", prepare=table, fingerprint="a table")
+    assert len(os.fsencode(deep / "c" / "socket")) > LONGEST_SOCKET_DIRECTORY
+    own.start()
+    try:
+        assert answers(own)
+        assert len(os.fsencode(own.socket_directory)) <= LONGEST_SOCKET_DIRECTORY
+    finally:
+        own.stop()
+        shutil.rmtree(own.socket_directory)
+
+
+def test_the_longest_socket_directory_still_holds_postgresqls_socket(tmp_path):
+    name = ".s.PGSQL.5432"
+    longest = "x" * (LONGEST_SOCKET_DIRECTORY + 1 + len(name))
+    with socket.socket(socket.AF_UNIX) as opened, pytest.raises(FileNotFoundError):
+        # Not "AF_UNIX path too long", which is an OSError of another kind.
+        opened.connect(f"/{longest[1:]}")
+
+
+def test_without_postgresql_one_sentence_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(embedded.shutil, "which", lambda _: None)
+    monkeypatch.setattr(embedded, "Path", lambda path: tmp_path / path.lstrip("/"))
+    with pytest.raises(EmbeddedError, match="apt-get install postgresql odbc-postgresql"):
+        embedded.find_binaries()
+
+
+def test_a_cluster_of_another_version_is_refused_with_both_numbers(cluster):
+    installed = embedded.binaries_version(embedded.find_binaries())
+    (cluster.data / "PG_VERSION").write_text("9\n")
+    try:
+        with pytest.raises(EmbeddedError, match=f"PostgreSQL 9.*PostgreSQL {installed} "):
+            cluster.start()
+        assert not processes_of(cluster.directory)
+    finally:
+        (cluster.data / "PG_VERSION").write_text(f"{installed}\n")
+    cluster.start()
+    assert answers(cluster)
+
+
+def test_a_folder_of_another_user_is_refused(cluster, monkeypatch):
+    account = pwd.struct_passwd(("nobody", "x", 54_321, 54_321, "", "/", "/bin/false"))
+    monkeypatch.setattr(cluster, "_account", account)
+    monkeypatch.setattr(embedded.os, "geteuid", lambda: 54_321)
+    with pytest.raises(EmbeddedError, match="belongs to another user"):
+        cluster.start()

@@ -1,0 +1,128 @@
+"""Every setting is documented, read and checked; a wrong one stops the start with a sentence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from settings import PREFIXES, ROOT, SETTINGS, TARGETS, SettingsError, read_settings
+from tests.contract.server import bare_environment
+
+EXAMPLE = ROOT / ".env.example"
+NAMES = [setting.name for setting in SETTINGS]
+FREE_TEXT = ("folder", "URL or connection string", "audiences")
+CHECKED = [setting for setting in SETTINGS if setting.unit not in FREE_TEXT]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=NAMES)
+def test_every_setting_has_a_row_in_the_readme(setting):
+    default = setting.default or "none"
+    row = f"| `{setting.name}` | {default} | {setting.unit} | {setting.help} |"
+    assert row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=NAMES)
+def test_every_setting_has_its_lines_in_the_example(setting):
+    lines = f"# {setting.unit}: {setting.help}\n{setting.name}={setting.default}\n"
+    assert lines in EXAMPLE.read_text(encoding="utf-8")
+
+
+def test_the_example_as_it_stands_changes_nothing():
+    example = dotenv_values(EXAMPLE)
+    assert set(example) == set(NAMES)
+    assert read_settings(example) == read_settings({})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_example_names_every_variable_of_a_connection_string(target):
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert all(prefix + target in text for prefix in PREFIXES)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=NAMES)
+def test_a_blank_setting_is_its_default(setting):
+    read = getattr(read_settings({setting.name: "  "}), setting.attribute)
+    assert read == setting.read(setting.default)
+
+
+@pytest.mark.parametrize("setting", CHECKED, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("text", ["many", "-1", "1e30", "nan", "5 s", "\u00b2"])
+def test_a_wrong_value_is_refused_in_one_sentence_that_says_what_to_set(setting, text):
+    with pytest.raises(SettingsError) as raised:
+        read_settings({setting.name: text})
+    sentence = str(raised.value)
+    assert sentence.startswith(f"{setting.name} must be a ")
+    assert sentence.endswith(f", such as {setting.default}." if setting.default else ").")
+    assert "\n" not in sentence
+
+
+def test_values_are_read_in_their_units():
+    settings = read_settings({"POOL_MAX_SIZE": " 16 ", "LOGIN_TIMEOUT_SECONDS": "2.5"})
+    assert settings.pool_max_size == 16
+    assert settings.login_timeout_seconds == 2.5
+
+
+def test_a_local_folder_is_below_the_project_unless_it_is_absolute():
+    assert read_settings({"LOCAL_DIR": "other"}).local_dir == ROOT / "other"
+    assert read_settings({"LOCAL_DIR": "/srv/data"}).local_dir == Path("/srv/data")
+
+
+def test_a_contradiction_is_refused():
+    with pytest.raises(SettingsError, match="POOL_MIN_SIZE must not be greater than POOL_MAX_SIZE"):
+        read_settings({"POOL_MIN_SIZE": "9", "POOL_MAX_SIZE": "8"})
+
+
+def test_with_no_connection_string_the_embedded_default_serves():
+    settings = read_settings({})
+    assert settings.embedded
+    assert settings.targets == {}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("prefix", "text", "family"),
+    [
+        ("SQLAZURECONNSTR_", "Server=x", "sqlserver"),
+        ("SQLCONNSTR_", "Server=x", "sqlserver"),
+        ("CUSTOMCONNSTR_", "Server=x", "sqlserver"),
+        ("CUSTOMCONNSTR_", "Driver={PostgreSQL Unicode};Server=x", "postgresql"),
+        ("POSTGRESQLCONNSTR_", "Server=x", "postgresql"),
+    ],
+)
+def test_every_prefix_of_app_service_names_a_target(target, prefix, text, family):
+    settings = read_settings({prefix + target: f"  {text} "})
+    assert list(settings.targets) == [target]
+    found = settings.targets[target]
+    assert (found.name, found.variable) == (target, prefix + target)
+    assert (found.connection_string, found.driver_family) == (text, family)
+    assert not settings.embedded
+
+
+def test_a_target_named_by_two_variables_is_refused_by_both_names():
+    environment = {"SQLAZURECONNSTR_WWIF": "Server=a", "POSTGRESQLCONNSTR_WWIF": "Server=b"}
+    with pytest.raises(SettingsError) as raised:
+        read_settings(environment)
+    assert "SQLAZURECONNSTR_WWIF and POSTGRESQLCONNSTR_WWIF" in str(raised.value)
+
+
+def test_on_app_service_with_no_connection_string_the_start_is_refused():
+    with pytest.raises(SettingsError, match="connection string WWIF or TAXI"):
+        read_settings({"WEBSITE_SITE_NAME": "app"})
+
+
+def test_on_app_service_one_connection_string_is_enough():
+    environment = {"WEBSITE_SITE_NAME": "app", "SQLAZURECONNSTR_TAXI": "Server=x"}
+    assert list(read_settings(environment).targets) == ["TAXI"]
+
+
+def test_a_connection_string_is_not_shown_by_its_target():
+    environment = {"SQLAZURECONNSTR_WWIF": "Server=x;PWD=secret"}
+    assert "secret" not in repr(read_settings(environment).targets["WWIF"])
+
+
+def test_the_suites_own_environment_sets_nothing(monkeypatch):
+    monkeypatch.setenv("SQLAZURECONNSTR_WWIF", "Server=x")
+    monkeypatch.setenv("POOL_MAX_SIZE", "1")
+    read = read_settings(bare_environment())
+    assert replace(read, identity={}) == read_settings({})
