@@ -1,0 +1,93 @@
+"""For people: the landing page and the documentation to try out. Nothing comes from elsewhere."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from flask import Response, current_app, render_template, request, url_for
+from flask_restful import Resource
+
+from resources.answers import Welcome
+from resources.base import compact
+from resources.openapi import TITLE, VERSION
+from resources.operation import operation
+from resources.representations import JSON
+
+HTML = "text/html"
+OWN = Path(__file__).parent / "html"
+SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
+AssetName = Literal[
+    "icon.svg",
+    "landing.css",
+    "landing.js",
+    "docs.js",
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+]
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# Swagger UI draws with inline styles and icons in data: URLs; scripts come from files only.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+
+
+class Landing(Resource):
+    """The way in."""
+
+    @operation(Welcome, media_types=(JSON, HTML))
+    def get(self) -> Response:
+        """What there is and how its databases are: a page for browsers, else JSON."""
+        health = current_app.extensions["readiness"].report()
+        links = {
+            "documentation": url_for("docs"),
+            "openapi": url_for("openapi"),
+            "health": url_for("health_ready"),
+            "customer": url_for("customer", customer_id=123),
+            "customers": url_for("customers", limit=10),
+            "trips": url_for("taxidata", limit=10),
+            "summary": url_for("taxidata_summary", by="hour"),
+            "passengers": url_for("passengers"),
+        }
+        if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
+            root = request.host_url.rstrip("/")
+            response = _page("landing.html", health=health, links=links, root=root)
+        else:
+            welcome = {"name": TITLE, "version": VERSION, "links": links, "health": health}
+            response = Response(compact(welcome), mimetype=JSON)
+        response.vary.add("Accept")
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+class Docs(Resource):
+    """Swagger UI over the OpenAPI document."""
+
+    @operation(None, media_types=(HTML,))
+    def get(self) -> Response:
+        """The documentation, to try out in a browser."""
+        return _page("docs.html")
+
+
+class Asset(Resource):
+    """The files of the pages."""
+
+    @operation(None, media_types=tuple(MEDIA_TYPES.values()))
+    def get(self, name: AssetName) -> Response:
+        """A style sheet, script or icon of the pages."""
+        folder = SWAGGER_UI if name.startswith("swagger-ui") else OWN
+        text = (folder / name).read_bytes()
+        response = Response(text, mimetype=MEDIA_TYPES[Path(name).suffix])
+        response.headers["Cache-Control"] = "public, max-age=3600"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.add_etag()
+        return response.make_conditional(request)
+
+
+def _page(template: str, **values: object) -> Response:
+    response = Response(render_template(template, title=TITLE, version=VERSION, **values))
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
