@@ -1,0 +1,244 @@
+"""Compares the product with what its users would pick instead: bench/run [--quick].
+
+Each contestant is a process of its own on the same PostgreSQL. All are started, checked for right
+answers and warmed up; then wrk asks A, B, C, A, B, C … Stops everything it started, also on
+Ctrl-C. Writes bench/results/<name>.json and, for the full run, bench/results/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.bench_database import BenchDatabase, bench_database
+from bench.ceilings import bare_pyodbc, pgbench
+from bench.contestants.registry import CONTESTANTS, WIDTHS, WORKERS, Contestant
+from bench.correctness import WrongAnswer, check
+from bench.growth import grow
+from bench.machine import description
+from bench.measure import WritesMissing, measure, warm
+from bench.server_process import Running, ServerFailed, running
+from bench.stream_client import StreamBroken, read_stream
+from bench.summary import cell_medians, markdown
+from bench.workloads import CONNECTIONS, WORKLOADS, Workload
+
+RESULTS = Path(__file__).with_name("results")
+STREAM_ROWS = 1_000_000
+QUICK_STREAM_ROWS = 100_000
+
+
+def say(sentence: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {sentence}", flush=True)
+
+
+def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="about ten minutes, fewer rows")
+    parser.add_argument("--rounds", type=int, help="alternations (default 5; quick 3)")
+    parser.add_argument("--seconds", type=float, help="of each run of wrk (default 4; quick 1)")
+    parser.add_argument("--only", action="append", help="a contestant's name; may be repeated")
+    parser.add_argument("--workload", action="append", help="a workload's name; may be repeated")
+    parser.add_argument("--connections", type=int, action="append", help="may be repeated")
+    parser.add_argument("--tune", action="store_true", help="find each one's best width first")
+    parser.add_argument("--no-stream", action="store_true")
+    parser.add_argument("--no-growth", action="store_true")
+    parser.add_argument("--no-ceilings", action="store_true")
+    parser.add_argument("--name", help="of the result files (default: full or quick)")
+    options = parser.parse_args(argv)
+    quick = options.quick
+    options.rounds = options.rounds or (3 if quick else 5)
+    options.seconds = options.seconds or (1.0 if quick else 4.0)
+    options.name = options.name or ("quick" if quick else "full")
+    names = {c.name for c in CONTESTANTS}
+    if options.only and (unknown := set(options.only) - names):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(sorted(names))}")
+    workloads = {w.name for w in WORKLOADS}
+    if options.workload and (unknown := set(options.workload) - workloads):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(sorted(workloads))}")
+    return options
+
+
+def connections_of(workload: Workload, options: argparse.Namespace) -> Sequence[int]:
+    if options.connections:
+        return options.connections
+    # In a quick run only the workload of the promises gets all three.
+    return (16,) if options.quick and workload.name != "one customer" else CONNECTIONS
+
+
+def compare_loads(
+    servers: list[Running],
+    database: BenchDatabase,
+    options: argparse.Namespace,
+    figures: list[dict],
+) -> None:
+    """Add figures with their round: for each workload and number of connections A B C A B C …"""
+    for workload in WORKLOADS:
+        if options.workload and workload.name not in options.workload:
+            continue
+        for connections in connections_of(workload, options):
+            for server in servers:
+                warm(server, workload, connections=connections, tag="warm")
+            for turn in range(options.rounds):
+                for server in servers:
+                    figure = measure(
+                        server,
+                        workload,
+                        database,
+                        connections=connections,
+                        seconds=options.seconds,
+                        tag="load",
+                    )
+                    figures.append({**figure.as_dict(), "round": turn})
+                if workload.writes:
+                    database.forget_created()
+            show(figures, workload, connections)
+
+
+def show(figures: list[dict], workload: Workload, connections: int) -> None:
+    for (name, c, contestant), cell in cell_medians(figures).items():
+        if (name, c) == (workload.name, connections):
+            say(
+                f"{name:14} {c:4} connections  {contestant:18} {cell['rate']:8,.0f}/s"
+                f"  p50 {cell['p50_ms']:7.2f} ms  p99 {cell['p99_ms']:8.2f} ms"
+                f"  CPU {1e6 * cell['cpu_per_request']:6.0f} µs  errors {cell['errors']:.0f}"
+            )
+
+
+def compare_streams(servers: list[Running], rows: int, rounds: int, streams: list[dict]) -> None:
+    path = f"/taxidata?limit={rows}&format=ndjson"
+    for turn in range(rounds):
+        for server in servers:
+            if not server.contestant.streams:
+                continue
+            stream = read_stream(server, path)
+            if stream.rows != rows:
+                raise StreamBroken(f"{server.contestant.name} sent {stream.rows} of {rows} rows")
+            name = server.contestant.name
+            streams.append({"contestant": name, "round": turn, **asdict(stream)})
+            say(
+                f"stream {name:18} {stream.rate:10,.0f} rows/s  first byte"
+                f" {1e3 * stream.first_byte:7.1f} ms  memory grew {stream.growth / 1e6:6.1f} MB"
+            )
+
+
+def best_width(contestant: Contestant, database: BenchDatabase, options: argparse.Namespace) -> int:
+    """The width of highest rate for one customer at 16 connections."""
+    if contestant.width == 1:
+        return 1
+    rates = {}
+    for width in WIDTHS:
+        with running(contestant, database, width) as server:
+            warm(server, WORKLOADS[0], connections=16, tag="tune")
+            figure = measure(
+                server,
+                WORKLOADS[0],
+                database,
+                connections=16,
+                seconds=options.seconds,
+                tag="tune",
+            )
+            rates[width] = figure.rate
+    say(f"widths of {contestant.name}: " + ", ".join(f"{w}: {r:,.0f}/s" for w, r in rates.items()))
+    return max(rates, key=rates.__getitem__)
+
+
+def ceilings(database: BenchDatabase, options: argparse.Namespace) -> list[dict]:
+    found = [
+        pgbench(database, connections=c, seconds=options.seconds)
+        for c in options.connections or CONNECTIONS
+    ]
+    found += [bare_pyodbc(database, seconds=options.seconds, processes=n) for n in (1, WORKERS)]
+    for ceiling in found:
+        say(f"{ceiling.name} {ceiling.connections}: {ceiling.rate:,.0f}/s")
+    return [asdict(ceiling) for ceiling in found]
+
+
+def run(options: argparse.Namespace, result: dict) -> None:
+    """Fill `result` part by part, so that what was measured is kept if a later part fails."""
+    chosen = [c for c in CONTESTANTS if not options.only or c.name in options.only]
+    result |= {
+        "machine": description(chosen),
+        "quick": options.quick,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "widths": {c.name: c.width for c in chosen},
+        **{"figures": [], "streams": [], "growth": [], "ceilings": []},
+    }
+    widths = result["widths"]
+    with bench_database("postgresql") as database:
+        database.forget_created()
+        if options.tune:
+            widths |= {c.name: best_width(c, database, options) for c in chosen}
+        if not options.no_ceilings:
+            result["ceilings"] = ceilings(database, options)
+        with contextlib.ExitStack() as started:
+            servers = []
+            for contestant in chosen:
+                server = running(contestant, database, widths[contestant.name])
+                servers.append(started.enter_context(server))
+                check(servers[-1], database, tag=contestant.name)
+                say(f"{contestant.name} answers rightly")
+            database.forget_created()
+            compare_loads(servers, database, options, result["figures"])
+    if not options.no_stream:
+        rows = QUICK_STREAM_ROWS if options.quick else STREAM_ROWS
+        with bench_database("stream") as database, contextlib.ExitStack() as started:
+            say(f"making {rows:,} trips")
+            database.grow_trips(rows)
+            servers = [
+                started.enter_context(running(c, database, widths[c.name]))
+                for c in chosen
+                if c.streams
+            ]
+            compare_streams(servers, rows, options.rounds, result["streams"])
+    if not options.no_growth:
+        # A database of its own: it starts small, at every run.
+        with bench_database("growth", fresh=True) as database:
+            figures = grow(database, quick=options.quick, rounds=options.rounds, say=say)
+            result["growth"] = [figure.as_dict() for figure in figures]
+
+
+def write(name: str, result: dict) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    written = RESULTS / f"{name}.json"
+    written.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    # Imported here: a run that fails at once should not wait for it.
+    from bench.plot import draw
+
+    drawn = [path.name for path in draw(name)]
+    page = markdown(result)
+    if name == "full":
+        (RESULTS / "README.md").write_text(page + "\n".join(f"![]({d})" for d in drawn) + "\n")
+    print(f"\n{page}")
+    say(f"written: {written.relative_to(RESULTS.parent.parent)}, {', '.join(drawn)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = options_of(argv)
+    # Told to stop, it unwinds, and so stops what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    result: dict = {}
+    failed = ""
+    try:
+        run(options, result)
+    except (ServerFailed, WrongAnswer, WritesMissing, StreamBroken) as error:
+        failed = str(error)
+    except KeyboardInterrupt:
+        failed = "Interrupted."
+    if result.get("figures"):
+        # Under a name that no published result has.
+        write(options.name + "-partial" if failed else options.name, result)
+    if failed:
+        say(failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Who is compared: how each contestant is started, on what port, with how many threads."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bench.bench_database import Addresses
+
+WORKERS = 2
+Command = Callable[[int, int, int], list[str]]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to serve the procedures.
+
+    command(port, width, workers) is its argv; width: threads or connections of one worker process,
+    whose best value per contestant `--tune` looks for among WIDTHS. body_form: bodies are sent as
+    the form field `customer`. streams: it has a stream of trips. packages: whose versions count.
+    """
+
+    name: str
+    command: Command
+    width: int
+    packages: tuple[str, ...]
+    body_form: bool = False
+    streams: bool = True
+    ours: bool = False
+
+    def versions(self) -> dict[str, str]:
+        return {p: importlib.metadata.version(p) for p in self.packages}
+
+
+WIDTHS = (2, 4, 8, 16, 32)
+
+
+def gunicorn(module: str, *options: str) -> Command:
+    def command(port: int, width: int, workers: int) -> list[str]:
+        filled = [option.replace("{width}", str(width)) for option in options]
+        return [
+            *(sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"),
+            *("--workers", str(workers), *filled, module),
+        ]
+
+    return command
+
+
+def uvicorn(module: str) -> Command:
+    def command(port: int, width: int, workers: int) -> list[str]:
+        return [
+            *(sys.executable, "-m", "uvicorn", "--port", str(port), "--workers", str(workers)),
+            *("--loop", "uvloop", "--http", "httptools", "--no-access-log"),
+            *("--log-level", "warning", module),
+        ]
+
+    return command
+
+
+def granian(module: str) -> Command:
+    def command(port: int, width: int, workers: int) -> list[str]:
+        return [
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+            *("--port", str(port), "--workers", str(workers)),
+            *("--blocking-threads", str(width), "--log-level", "warning", module),
+        ]
+
+    return command
+
+
+# Peers are given no configuration file of ours.
+_PEER = ("--config", "/dev/null", "--no-control-socket", "--log-level", "warning")
+
+CONTESTANTS = (
+    Contestant(
+        "original sample",
+        gunicorn("bench.contestants.original_sample:app", *_PEER, "--worker-class", "sync"),
+        width=1,
+        packages=("Flask", "Flask-RESTful", "pyodbc", "gunicorn"),
+        body_form=True,
+        streams=False,
+    ),
+    Contestant(
+        "Flask-SQLAlchemy",
+        gunicorn("bench.contestants.flask_sqlalchemy_app:app", *_PEER, "--threads", "{width}"),
+        width=8,
+        packages=("Flask", "Flask-SQLAlchemy", "SQLAlchemy", "psycopg", "gunicorn"),
+    ),
+    Contestant(
+        "FastAPI pyodbc",
+        uvicorn("bench.contestants.fastapi_pyodbc:app"),
+        width=8,
+        packages=("fastapi", "pydantic", "pyodbc", "uvicorn", "uvloop", "httptools"),
+    ),
+    Contestant(
+        "FastAPI asyncpg",
+        uvicorn("bench.contestants.fastapi_asyncpg:app"),
+        width=8,
+        packages=("fastapi", "pydantic", "asyncpg", "uvicorn", "uvloop", "httptools"),
+    ),
+    Contestant(
+        "ours, gunicorn",
+        gunicorn("app:app", "--threads", "{width}"),
+        width=16,
+        packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "gunicorn"),
+        ours=True,
+    ),
+    Contestant(
+        "ours, granian",
+        granian("app:app"),
+        width=16,
+        packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "granian"),
+        ours=True,
+    ),
+)
+
+
+def environment(contestant: Contestant, addresses: Addresses, width: int) -> Mapping[str, str]:
+    """What the contestant's process finds in its environment beside the usual."""
+    if contestant.ours:
+        text = addresses.odbc_without_driver
+        return {"POSTGRESQLCONNSTR_WWIF": text, "POSTGRESQLCONNSTR_TAXI": text}
+    return {
+        "BENCH_ODBC": addresses.odbc,
+        "BENCH_SQLALCHEMY": addresses.sqlalchemy,
+        "BENCH_ASYNCPG": addresses.asyncpg,
+        "BENCH_CONNECTIONS": str(width),
+    }

@@ -1,0 +1,98 @@
+"""One figure: a contestant under one workload at one number of connections, once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from bench.bench_database import BenchDatabase
+from bench.process_usage import cpu_seconds, forget_peak, peak_bytes
+from bench.server_process import Running
+from bench.workloads import Workload
+from bench.wrk_load import drive
+
+WARM_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """rate: answered requests per second; latencies in milliseconds; CPU in seconds a request, of
+    the contestant's processes and of PostgreSQL's; peak_bytes: of all its processes."""
+
+    contestant: str
+    workload: str
+    connections: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+    cpu_per_request: float
+    database_cpu_per_request: float
+    peak_bytes: int
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+class WritesMissing(AssertionError):
+    """Answered writes are not in the database."""
+
+
+def measure(
+    server: Running,
+    workload: Workload,
+    database: BenchDatabase,
+    *,
+    connections: int,
+    seconds: float,
+    tag: str,
+) -> Figure:
+    """Load `server` and account for it.
+
+    Raises WritesMissing when creates that were answered are not in the database.
+    """
+    created = "\"CustomerName\" LIKE 'bench %'"
+    before = database.count("sales.customers", created) if workload.kind == "create" else 0
+    forget_peak(server.pid)
+    used, used_by_database = cpu_seconds(server.pid), cpu_seconds(database.postmaster)
+    load = drive(
+        server.url(""),
+        workload.kind,
+        connections=connections,
+        seconds=seconds,
+        body_form=server.contestant.body_form,
+        tag=tag,
+    )
+    used = cpu_seconds(server.pid) - used
+    used_by_database = cpu_seconds(database.postmaster) - used_by_database
+    answered = max(1, load.requests - load.errors)
+    if workload.kind == "create":
+        made = database.count("sales.customers", created) - before
+        # Those in flight at the end are made, and not counted by wrk.
+        if not answered <= made <= answered + load.errors + 2 * connections:
+            raise WritesMissing(
+                f"{server.contestant.name}: {answered} creates answered, {made} made"
+            )
+    return Figure(
+        contestant=server.contestant.name,
+        workload=workload.name,
+        connections=connections,
+        rate=load.rate,
+        p50_ms=load.p50_ms,
+        p99_ms=load.p99_ms,
+        errors=load.errors,
+        cpu_per_request=used / answered,
+        database_cpu_per_request=used_by_database / answered,
+        peak_bytes=peak_bytes(server.pid),
+    )
+
+
+def warm(server: Running, workload: Workload, *, connections: int, tag: str) -> None:
+    """Open its connections and fill its caches; nothing is counted."""
+    drive(
+        server.url(""),
+        workload.kind,
+        connections=connections,
+        seconds=WARM_SECONDS,
+        body_form=server.contestant.body_form,
+        tag=tag,
+    )

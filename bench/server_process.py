@@ -1,0 +1,99 @@
+"""A contestant running as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.bench_database import HOME, ROOT, BenchDatabase
+from bench.contestants.registry import WORKERS, Contestant, environment
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+class ServerFailed(RuntimeError):
+    """It did not start; the message has the end of its log."""
+
+
+@dataclass(frozen=True)
+class Running:
+    contestant: Contestant
+    port: int
+    pid: int
+    width: int
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+@contextlib.contextmanager
+def running(
+    contestant: Contestant,
+    database: BenchDatabase,
+    width: int | None = None,
+    *,
+    workers: int = WORKERS,
+) -> Iterator[Running]:
+    """Start it, wait until it answers, and stop it and its workers in the end."""
+    width = width or contestant.width
+    port = free_port()
+    log = HOME / "logs" / (contestant.name.replace(" ", "-").replace(",", "") + ".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {k: v for k, v in os.environ.items() if "CONNSTR_" not in k}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            contestant.command(port, width, workers),
+            cwd=ROOT,
+            env={
+                **inherited,
+                **environment(contestant, database.addresses, width),
+                "PYTHONPATH": str(ROOT),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A group of its own: Ctrl-C reaches this program only, which then stops them.
+            start_new_session=True,
+        )
+        try:
+            server = Running(contestant, port, process.pid, width)
+            _wait_until_it_answers(server, process, log)
+            yield server
+        finally:
+            _stop(process)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def _wait_until_it_answers(server: Running, process: subprocess.Popen, log) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            with urllib.request.urlopen(server.url("/customer/123"), timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    tail = log.read_text(errors="replace")[-2000:]
+    raise ServerFailed(f"{server.contestant.name} did not answer on its port:\n{tail}")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    # Workers that outlived their parent; the session is theirs alone.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
