@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 # How late a cancel may be. Looking this often costs less than waking a thread for each statement,
 # which took longer than the rest of a call.
-TICK_SECONDS = 0.05
+TICK_SECONDS = 0.02
 # A server that is there ends a cancelled statement sooner than this.
 CANCEL_GRACE_SECONDS = 0.5
 
@@ -80,6 +80,10 @@ class Watch:
             self._closed = True
             self._members.clear()
             self._changed.notify()
+            thread = self._thread
+        # Within a tick; a forked child's is dead already.
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
 
     def _run(self) -> None:
         while True:

@@ -447,7 +447,8 @@ class Pool(Places[C]):
 def _without_frames(error: BaseException) -> BaseException:
     """A copy without traceback, which would keep the borrower's frames, and all in them, alive."""
     try:
-        return copy.copy(error)
+        # Explicitly: a library may have taught exceptions to take their traceback along.
+        return copy.copy(error).with_traceback(None)
     except Exception:
         return PoolError(f"{type(error).__name__}: {error}")
 

@@ -17,7 +17,13 @@ def test_a_deadline_that_has_passed_is_told_as_such(api):
 
 
 def test_a_statement_that_overruns_its_deadline_is_cancelled_and_the_server_goes_on(api):
-    response = api.get("/taxidata", params={"limit": 2000}, headers={"Request-Timeout": "0.002"})
+    for _ in range(20):
+        # A statement that is done before its cancel goes out is answered, however late.
+        response = api.get(
+            "/taxidata", params={"limit": 2000}, headers={"Request-Timeout": "0.002"}
+        )
+        if response.status_code != 200:
+            break
     assert_problem(response, 504, "deadline")
     assert api.get("/customer/123").status_code == 200
 

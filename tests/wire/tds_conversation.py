@@ -34,6 +34,8 @@ class Connection:
         self._descriptors = itertools.count(number << 32 | 1)
         self._transaction: int | None = None
         self._thread = threading.Thread(target=self._run, name=f"tds-{number}", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     @property

@@ -126,7 +126,9 @@ class TdsServer:
                 sock.close()
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Listed before it says a word, so that no client is answered by one not listed yet.
             self.connections.append(Connection(self, number, sock))
+            self.connections[-1].start()
 
     def refuse(self) -> None:
         """Stop listening: new connections are refused, open ones live on."""

@@ -1,0 +1,43 @@
+"""Schemathesis against a running server, by the OpenAPI document that it serves itself."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from settings import ROOT
+
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """passed: no check failed; cases: how many requests were made up; report: what it printed."""
+
+    passed: bool
+    cases: int
+    report: str
+
+
+def fuzz(url: str, *, max_examples: int, seed: int | None = None) -> Outcome:
+    """Up to `max_examples` made-up cases per operation and phase, with all checks.
+
+    seed: the same seed makes the same cases.
+    """
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION)),
+            *("run", f"{url}/openapi.json", "--max-examples", str(max_examples)),
+            *("--generation-database", "none", "--no-color", "--continue-on-failure"),
+            *(("--seed", str(seed)) if seed is not None else ()),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cases = re.search(r"(\d+) generated", run.stdout)
+    return Outcome(run.returncode == 0, int(cases[1]) if cases else 0, run.stdout + run.stderr)
