@@ -144,7 +144,6 @@ def _observer(
 
 
 def _add_routes(api: Api) -> None:
-    api.add_resource(Landing, "/", endpoint="landing")
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
@@ -158,6 +157,7 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Passengers, "/passengers", endpoint="passengers")
     api.add_resource(HealthLive, "/health/live", endpoint="health_live")
     api.add_resource(HealthReady, "/health/ready", endpoint="health_ready")
+    api.add_resource(Landing, "/", endpoint="landing")
     api.add_resource(OpenApi, "/openapi.json", endpoint="openapi")
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")

@@ -25,7 +25,7 @@ ROW_REFUSED = 33504
 
 
 class Kind(Enum):
-    """What is to be done about a failure; `connection` says whether the connection is still good."""
+    """What a failure is; whether it passes, and whether it spoils the connection."""
 
     LOST = "connection lost"
     UNREACHABLE = "unreachable"

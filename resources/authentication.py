@@ -26,6 +26,7 @@ class Authentication:
     def __init__(self, settings: Settings) -> None:
         self._chosen = settings.auth is not None
         self._anonymous = settings.auth_anonymous
+        self.names = settings.auth or ()
         self._methods: list[Method] = methods(
             settings.auth or (),
             api_keys=settings.api_keys,
@@ -99,15 +100,19 @@ class Authentication:
 
 def group_of_request() -> str | None:
     """The group of the route that is asked for; None for one that is open to all."""
-    rule = request.url_rule.rule if request.url_rule is not None else None
+    return group_of(request.url_rule.rule if request.url_rule else None, request.method)
+
+
+def group_of(rule: str | None, method: str) -> str | None:
+    """As group_of_request(), for any route's rule (None: no route) and method."""
     # A browser sends no credential with a preflight; the answer tells methods only.
-    if request.method == "OPTIONS":
+    if method == "OPTIONS":
         return None
     if rule is not None and (rule in OPEN or rule.startswith(OPEN_BELOW)):
         return None
     if rule in OPERATE:
         return "operate"
-    return "read" if request.method in ("GET", "HEAD") else "write"
+    return "read" if method in ("GET", "HEAD") else "write"
 
 
 def caller_claims() -> str | None:

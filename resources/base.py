@@ -141,8 +141,11 @@ def _body_text() -> bytes | str:
     if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
         return request.get_data(cache=False)
     if request.mimetype in FORMS:
-        if FORM_FIELD not in request.form:
-            raise Problem("invalid-body", f"The form has no field {FORM_FIELD}.")
+        # One field, once: what else there is would be left out without a word.
+        if request.files or list(request.form.items(multi=True)) != [
+            (FORM_FIELD, request.form.get(FORM_FIELD))
+        ]:
+            raise Problem("invalid-body", f"The form must have the field {FORM_FIELD} only, once.")
         return request.form[FORM_FIELD]
     raise Problem(
         "unsupported-media-type",
@@ -213,12 +216,12 @@ def key_of_caller(key: str) -> str:
 
 def if_match() -> str | None:
     """The one entity tag of If-Match; None without the header, and for `*`."""
-    given = request.headers.get("If-Match", "").strip()
-    if not given and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
+    given = request.headers.get("If-Match")
+    if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
         raise Problem("precondition-required", "Send If-Match with the ETag of what you read.")
-    if given in ("", "*"):
+    if given in (None, "*"):
         return None
-    matched = ENTITY_TAG.fullmatch(given)
+    matched = ENTITY_TAG.fullmatch(given.strip())
     if matched is None:
         raise Problem("invalid-header", 'If-Match must be one strong entity tag, such as "abc".')
     return matched[1]

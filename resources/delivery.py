@@ -21,6 +21,8 @@ EXPOSED = (
     *("ETag", "Link", "Location", "Idempotency-Replayed", "Retry-After", "X-Request-ID", "Age"),
     "Allow",
 )
+# Python's decoder of brotli hands out no more than 32,752 bytes of a piece before the next comes.
+PIECE_BYTES = 32_000
 ACCEPTED = ", ".join((JSON, *FORMS))
 
 
@@ -79,7 +81,8 @@ def _compress_stream(response: Response) -> Response:
 def _sent_at_once(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     compress, flush, finish = _compressor(encoding)
     for chunk in chunks:
-        yield compress(chunk) + flush()
+        for begin in range(0, len(chunk), PIECE_BYTES):
+            yield compress(chunk[begin : begin + PIECE_BYTES]) + flush()
     yield finish()
 
 

@@ -11,8 +11,10 @@ from flask_restful import Resource
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from authentication.api_keys import HEADER as API_KEY_HEADER
 from resources.answers import Document, ProblemDetails
-from resources.base import ENTITY_TAG, FORM_FIELD, FORMS, IDEMPOTENCY_KEY, compact
+from resources.authentication import group_of
+from resources.base import FORM_FIELD, FORMS, IDEMPOTENCY_KEY, compact
 from resources.operation import Operation, operation
 from resources.problems import MEDIA_TYPE, PROBLEM_TYPES
 from resources.representations import JSON, NDJSON
@@ -21,6 +23,13 @@ TITLE = "SQL procedures API"
 VERSION = "0.1.0"
 METHODS = ("get", "put", "post", "patch", "delete")
 WRITES = METHODS[1:]
+BEARER = {"type": "http", "scheme": "bearer"}
+# Of the methods that AUTH names.
+SCHEMES = {
+    "keys": {"type": "apiKey", "in": "header", "name": API_KEY_HEADER},
+    "oidc": BEARER,
+    "easyauth": BEARER,
+}
 DESCRIPTION = """\
 JSON in, a stored procedure, JSON out. Every error is a problem (RFC 9457). A write with an
 `Idempotency-Key` is done once, however often it is sent. HEAD works wherever GET does; ask
@@ -40,23 +49,25 @@ class OpenApi(Resource):
 
 
 def operations(app: Flask) -> Iterator[tuple[str, str, type, Operation]]:
-    """(path as OpenAPI writes it, method, resource, operation), in the order of registration."""
+    """(rule, method, resource, operation) of all routes, in the order of their registration."""
     for rule in app.url_map.iter_rules():
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
         for method in METHODS:
             declared = getattr(getattr(resource, method, None), "operation", None)
             if declared is not None:
-                path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-                yield path, method, resource, declared
+                yield rule.rule, method, resource, declared
 
 
 def document(app: Flask) -> Document:
     """The document of all that `app` serves by a declared operation."""
     found = list(operations(app))
-    schemas = _Schemas(found)
+    schemas = _Schemas(declared for _, _, _, declared in found)
+    schemes = {name: SCHEMES[name] for name in app.extensions["authentication"].names}
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     tags = {}
-    for path, method, resource, declared in found:
+    for rule, method, resource, declared in found:
+        path = path_of(rule)
+        closed = group_of(rule, method.upper()) is not None
         module = getmodule(resource)
         tag = module.__name__.rpartition(".")[2]
         tags[tag] = {"name": tag, "description": cleandoc(module.__doc__).splitlines()[0]}
@@ -64,8 +75,9 @@ def document(app: Flask) -> Document:
             "tags": [tag],
             "summary": declared.summary.rstrip("."),
             "operationId": "-".join([method, *re.findall(r"\w+", path)]),
+            **({"security": [{name: []} for name in schemes]} if closed and schemes else {}),
             **_taken(method, declared, schemas),
-            "responses": _given(method, resource, declared, schemas),
+            "responses": _given(method, resource, declared, schemas, closed=closed),
         }
     return {
         "openapi": "3.1.0",
@@ -73,8 +85,13 @@ def document(app: Flask) -> Document:
         "servers": [{"url": "/"}],
         "tags": list(tags.values()),
         "paths": dict(paths),
-        "components": {"schemas": schemas.named},
+        "components": {"schemas": schemas.named, "securitySchemes": schemes},
     }
+
+
+def path_of(rule: str) -> str:
+    """A route's rule as OpenAPI writes it."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
 def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, Any]:
@@ -92,7 +109,12 @@ def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, A
     taken: dict[str, Any] = {"parameters": parameters} if parameters else {}
     if declared.body is not None:
         schema = schemas.of(declared.body)
-        form = {"type": "object", "required": [FORM_FIELD], "properties": {FORM_FIELD: schema}}
+        form = {
+            "type": "object",
+            "required": [FORM_FIELD],
+            "properties": {FORM_FIELD: schema},
+            "additionalProperties": False,
+        }
         as_json = {FORM_FIELD: {"contentType": JSON}}
         content = {JSON: {"schema": schema}}
         content |= {kind: {"schema": form, "encoding": as_json} for kind in FORMS}
@@ -114,7 +136,7 @@ def _query_parameters(query: type[BaseModel]) -> Iterator[dict[str, Any]]:
 
 
 def _headers_taken(method: str, declared: Operation) -> dict[str, tuple[str, dict[str, Any]]]:
-    tag = {"type": "string", "pattern": f"^{ENTITY_TAG.pattern}$"}
+    tag = {"type": "string", "pattern": r'^("[\x21\x23-\x7e]+"|\*)$'}
     headers: dict[str, tuple[str, dict[str, Any]]] = {}
     if method in WRITES:
         key = {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"}
@@ -132,7 +154,7 @@ def _headers_taken(method: str, declared: Operation) -> dict[str, tuple[str, dic
 
 
 def _given(
-    method: str, resource: type, declared: Operation, schemas: "_Schemas"
+    method: str, resource: type, declared: Operation, schemas: "_Schemas", *, closed: bool
 ) -> dict[str, dict[str, Any]]:
     """The responses, by status."""
     answer = {} if declared.answer is None else {"schema": schemas.of(declared.answer)}
@@ -151,7 +173,9 @@ def _given(
     if declared.tagged and method == "get":
         responses["304"] = {"description": "What the client has is current"}
     by_status = defaultdict(list)
-    for slug in dict.fromkeys((*_problems(method, resource, declared), *declared.problems)):
+    slugs = [*_problems(method, resource, declared), *declared.problems]
+    slugs += ["unauthenticated", "forbidden", "too-many-requests"] if closed else []
+    for slug in dict.fromkeys(slugs):
         by_status[PROBLEM_TYPES[slug].status].append(PROBLEM_TYPES[slug])
     problem = {MEDIA_TYPE: {"schema": schemas.of(ProblemDetails)}}
     for status, types in sorted(by_status.items()):
@@ -184,8 +208,9 @@ def _problems(method: str, resource: type, declared: Operation) -> Iterable[str]
         yield "invalid-query"
     if declared.body is not None:
         yield from ("invalid-json", "unsupported-media-type", "too-large", "invalid-body")
+        yield "request-timeout"
     if NDJSON in declared.media_types:
-        yield "not-acceptable"
+        yield from ("not-acceptable", "busy")
     if hasattr(resource, "database"):
         yield from ("refused-value", "chosen", "internal")
         yield from ("unavailable", "not-configured", "deadline")
@@ -211,9 +236,9 @@ class _Plain(GenerateJsonSchema):
 class _Schemas:
     """The JSON schemas of all declared types; models by name under components."""
 
-    def __init__(self, found: Iterable[tuple[str, str, type, Operation]]) -> None:
+    def __init__(self, operations: Iterable[Operation]) -> None:
         kinds: list[Any] = [ProblemDetails]
-        for _, _, _, declared in found:
+        for declared in operations:
             kinds += [*declared.path.values(), declared.body, declared.answer]
         # By identity: a type such as Annotated[…] need not be hashable.
         inputs = [(id(k), "validation", TypeAdapter(k)) for k in kinds if k is not None]

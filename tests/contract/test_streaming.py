@@ -1,4 +1,4 @@
-"""Collections are sent as the database delivers them: JSON, NDJSON and CSV, whole or visibly not."""
+"""Collections go out as the database delivers them: JSON, NDJSON, CSV; whole or visibly not."""
 
 import csv
 import io
@@ -28,7 +28,8 @@ DECLARE
 BEGIN
     OPEN v_rows NO SCROLL FOR
         SELECT format('{"n":%s,"filler":"%s","q":%s}', n, repeat('x', 300),
-                      CASE WHEN p_json::json ->> 'payment_type' = '7' THEN 1 / (5000 - n) ELSE 1 END)
+                      CASE WHEN p_json::json ->> 'payment_type' = '7'
+                           THEN 1 / (5000 - n) ELSE 1 END)
           FROM (SELECT generate_series(1, 50000000) AS n) numbers;
     RETURN v_rows;
 END $$;
@@ -75,7 +76,7 @@ def test_every_form_holds_every_trip(api, form, asked_by):
     assert response.headers["Content-Type"].split(";")[0] == MEDIA_TYPES[form]
     rows = rows_of(response, form)
     assert len(rows) == TRIPS
-    assert list(rows[0])[0] == "VendorID"
+    assert next(iter(rows[0])) == "VendorID"
     assert len(rows[0]) == 18
 
 

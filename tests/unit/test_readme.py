@@ -48,5 +48,6 @@ def test_every_file_that_is_linked_is_there():
 def test_the_two_commands_come_first():
     assert TEXT.startswith(
         "# SQL procedures as a REST API\n\n"
-        "```sh\nscripts/run\ncurl -s localhost:5000/customer/123\n```\n"
+        "```sh\nscripts/run     # serves on http://127.0.0.1:5000\n"
+        "scripts/test    # runs every test\n```\n"
     )
