@@ -1,5 +1,6 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -44,6 +45,13 @@ CANNOT_START = (
 )
 
 
+class Application(Flask):
+    """Without a look at every hook and view of every request for being a coroutine."""
+
+    def ensure_sync(self, func: Callable) -> Callable:
+        return func
+
+
 class ProblemApi(Api):
     """flask-restful answers errors in a shape of its own unless it is told not to."""
 
@@ -61,7 +69,7 @@ def create_app(
     sentence.
     """
     settings = settings or read_settings()
-    app = Flask(__name__, static_folder=None, template_folder="resources/html")
+    app = Application(__name__, static_folder=None, template_folder="resources/html")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     observer = _observer(app, settings, span_processor)

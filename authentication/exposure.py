@@ -1,10 +1,12 @@
 """Whether a server can be reached from beyond this machine, which wants a choice of AUTH."""
 
+import functools
 import ipaddress
 
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
+@functools.lru_cache(maxsize=1024)
 def is_local(address: object) -> bool:
     """Whether only this machine reaches `address`: a host, (host, port, …) or a socket's path."""
     if isinstance(address, bytes):

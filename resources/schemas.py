@@ -60,6 +60,9 @@ def _text(most: int) -> Any:
 
 
 def _number_as_text(value: Any) -> Any:
+    # To JSON, 15940.0 is as whole a number as 15940.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value
@@ -134,13 +137,13 @@ NewCustomerList = Annotated[list[NewCustomer], Field(min_length=1, max_length=MA
 class CustomerReplacement(NewCustomer):
     """As NewCustomer; CustomerID, if given, is that of the path."""
 
-    CustomerID: CustomerId | None = None
+    CustomerID: CustomerId = None
 
 
 class CustomerPatch(_Body):
     """Keys to change: null clears, absent leaves."""
 
-    CustomerID: CustomerId | None = None
+    CustomerID: CustomerId = None
     CustomerName: _text(100) = None
     PhoneNumber: _text(20) | None = None
     FaxNumber: _text(20) | None = None
