@@ -71,6 +71,7 @@ def create_app(
     settings = settings or read_settings()
     app = Application(__name__, static_folder=None, template_folder="resources/html")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)

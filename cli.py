@@ -293,3 +293,16 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
         return
     rate = result.rows / max(result.seconds, 0.001)
     click.echo(f"Loaded {result.rows:,} rows in {result.seconds:.1f} s ({rate:,.0f} rows/s).")
+
+
+@click.command("openapi")
+@click.option("--postman", is_flag=True, help="As a Postman collection.")
+@with_appcontext
+def openapi_command(postman: bool) -> None:
+    """Print the OpenAPI document of the routes."""
+    from resources.openapi import document
+    from resources.postman import collection
+
+    made = document(current_app)
+    made = collection(made) if postman else made
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))

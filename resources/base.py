@@ -1,19 +1,15 @@
 """What every resource shares: the request's JSON in, the procedure's JSON out, byte for byte."""
 
-import functools
 import hashlib
 import json
 import re
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Response, current_app, g, request
 from flask_restful import Resource
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
@@ -23,13 +19,10 @@ from resources.limits import refuse_stalled_readers
 from resources.problems import Problem
 from resources.representations import streamed
 
-M = TypeVar("M", bound=BaseModel)
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
 # What compression appends to a tag is the sent form's, not the row's.
 ENTITY_TAG = re.compile(r'"([\x21\x23-\x7e]+?)(?::(?:br|gzip))?"')
-FORM_FIELD = "customer"
-FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 @dataclass(frozen=True)
@@ -115,72 +108,6 @@ def found(answer: Answer, what: str) -> Answer:
     return answer
 
 
-def body(model: type[M]) -> M:
-    """The request's body as `model`: application/json, or the form field `customer`.
-
-    `model` is a pydantic model or a type such as list[…].
-
-    Raises Problem: unsupported-media-type, invalid-json (with position) or invalid-body (with a
-    JSON pointer for each fault).
-    """
-    with current_app.extensions["body_time"].arriving():
-        text = _body_text()
-        # Werkzeug cuts a body without a length at the limit, and says nothing.
-        if request.content_length is None and request.environ["wsgi.input"].read(1):
-            raise RequestEntityTooLarge
-    try:
-        made = _adapter(model).validate_json(text)
-    except ValidationError as error:
-        raise _body_problem(error) from None
-    # What was validated is small and flat, so that reading it again costs little.
-    json.loads(text, object_pairs_hook=_refuse_twins)
-    return made
-
-
-def _body_text() -> bytes | str:
-    if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
-        return request.get_data(cache=False)
-    if request.mimetype in FORMS:
-        # One field, once: what else there is would be left out without a word.
-        if request.files or list(request.form.items(multi=True)) != [
-            (FORM_FIELD, request.form.get(FORM_FIELD))
-        ]:
-            raise Problem("invalid-body", f"The form must have the field {FORM_FIELD} only, once.")
-        return request.form[FORM_FIELD]
-    raise Problem(
-        "unsupported-media-type",
-        f"Send application/json, or a form with the field {FORM_FIELD}.",
-        headers={"Accept-Post": ", ".join(("application/json", *FORMS))},
-    )
-
-
-def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
-    """A key given twice means one thing here and another elsewhere (RFC 8259, section 4)."""
-    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-    if twins:
-        raise Problem(
-            "invalid-body",
-            "Keys are given once.",
-            errors=[{"pointer": _pointer((name,)), "detail": "is given twice"} for name in twins],
-        )
-
-
-def query(model: type[M]) -> M:
-    """The query string as `model`. Raises Problem invalid-query with each fault."""
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:
-        raise Problem(
-            "invalid-query",
-            "Parameters are given once.",
-            errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
-        )
-    try:
-        return model.model_validate(request.args.to_dict())
-    except ValidationError as error:
-        faults = [{"parameter": str(e["loc"][0]), "detail": e["msg"]} for e in _faults(error)]
-        raise Problem("invalid-query", "Query parameters are refused.", errors=faults) from None
-
-
 def compact(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
@@ -239,28 +166,3 @@ def new_deadline(seconds: float) -> Deadline:
     if not 0 < asked < float("inf"):
         raise Problem("invalid-header", "Request-Timeout must be a number of seconds above 0.")
     return Deadline(min(seconds, asked))
-
-
-@functools.cache
-def _adapter(model: type[M]) -> TypeAdapter[M]:
-    return TypeAdapter(model)
-
-
-def _faults(error: ValidationError) -> list[dict]:
-    return error.errors(include_url=False, include_context=False, include_input=False)
-
-
-def _body_problem(error: ValidationError) -> Problem:
-    faults = _faults(error)
-    if faults[0]["type"] == "json_invalid":
-        return Problem("invalid-json", faults[0]["msg"] + ".")
-    return Problem(
-        "invalid-body",
-        "Values of the body are refused.",
-        errors=[{"pointer": _pointer(f["loc"]), "detail": f["msg"]} for f in faults],
-    )
-
-
-def _pointer(location: tuple) -> str:
-    """RFC 6901."""
-    return "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in location)

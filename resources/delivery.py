@@ -8,7 +8,7 @@ from flask import Flask, Response, request, stream_with_context
 from flask_compress import Compress
 from flask_cors import CORS
 
-from resources.base import FORMS
+from resources.reading import FORMS
 from resources.representations import JSON
 
 ENCODINGS = ("br", "gzip")

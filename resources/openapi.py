@@ -14,9 +14,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from authentication.api_keys import HEADER as API_KEY_HEADER
 from resources.answers import Document, ProblemDetails
 from resources.authentication import group_of
-from resources.base import FORM_FIELD, FORMS, IDEMPOTENCY_KEY, compact
+from resources.base import IDEMPOTENCY_KEY, compact
 from resources.operation import Operation, operation
 from resources.problems import MEDIA_TYPE, PROBLEM_TYPES
+from resources.reading import FORM_FIELD, FORMS
 from resources.representations import JSON, NDJSON
 
 TITLE = "SQL procedures API"

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from resources import base
+from resources import reading
 from resources.problems import Problem
 from resources.representations import JSON
 
@@ -60,9 +60,9 @@ def operation(
             for name, value in given.items():
                 _check_path(adapters[name], name, value)
             if query is not None:
-                given["query"] = base.query(query)
+                given["query"] = reading.query(query)
             if body is not None:
-                given["body"] = base.body(body)
+                given["body"] = reading.body(body)
             return method(self, **given)
 
         checked.operation = Operation(

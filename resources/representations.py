@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from flask import Response, g, request
 
@@ -88,13 +89,22 @@ def _csv(rows: Rows, *, columns: Sequence[str]) -> Iterator[str]:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)
+    nested = any("." in column for column in columns)
     for batch in rows:
-        items = [_flat(json.loads(text)) for text in batch]
-        writer.writerows([[item.get(name) for name in columns] for item in items])
+        items = json.loads(f"[{','.join(batch)}]")
+        if nested:
+            items = map(_flat, items)
+        writer.writerows([[_cell(v) for v in map(item.get, columns)] for item in items])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is True:
+        return "true"
+    return "false" if value is False else value
 
 
 def _flat(item: dict, prefix: str = "") -> dict:
@@ -102,8 +112,6 @@ def _flat(item: dict, prefix: str = "") -> dict:
     for key, value in item.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, bool):
-            flat[prefix + key] = "true" if value else "false"
         else:
             flat[prefix + key] = value
     return flat

@@ -110,6 +110,15 @@ Code = Annotated[
 ]
 
 
+CORNER_SHOP = {
+    "CustomerName": "Corner Shop",
+    "PhoneNumber": "(555) 555-0100",
+    "FaxNumber": "(555) 555-0101",
+    "WebsiteURL": "https://www.example.com/corner-shop",
+    "Delivery": {"AddressLine1": "Shop 1", "AddressLine2": "1 High Street", "PostalCode": 15940},
+}
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -122,6 +131,8 @@ class Address(_Body):
 
 class NewCustomer(_Body):
     """A customer to be made, or what one is to be replaced by."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [CORNER_SHOP]})
 
     CustomerName: _text(100)
     PhoneNumber: _text(20) | None = None
@@ -142,6 +153,10 @@ class CustomerReplacement(NewCustomer):
 
 class CustomerPatch(_Body):
     """Keys to change: null clears, absent leaves."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"PhoneNumber": "(555) 555-0102", "FaxNumber": None}]}
+    )
 
     CustomerID: CustomerId = None
     CustomerName: _text(100) = None
