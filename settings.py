@@ -295,6 +295,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """
     if environ is None:
         environ = {**_dotenv(), **os.environ}
+        # azure-identity reads the process's own environment.
+        for name in environ:
+            if name.startswith(("AZURE_", "IDENTITY_")):
+                os.environ.setdefault(name, environ[name])
     values = {}
     for setting in SETTINGS:
         text = environ.get(setting.name, "").strip() or setting.default

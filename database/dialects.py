@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyodbc
 
-from database.connection_string import ConnectionString
+from database.connection_string import ConnectionString, ConnectionStringError
 from database.errors import DatabaseError, Kind
 from database.sockets import FoundSocket, SocketFinder, TaggedSockets
 
@@ -176,7 +176,7 @@ def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:
 class Driver:
     """How a database is connected to: a completed connection string and, maybe, a token.
 
-    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, ValueError with
+    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, ConnectionStringError with
     a sentence when a token would travel unencrypted.
     """
 
@@ -281,7 +281,7 @@ def refuse_token_in_clear(given: ConnectionString) -> None:
     encrypt = (given.get("ENCRYPT") or "yes").lower()
     server = given.get("SERVER", "ADDR", "ADDRESS", "DATA SOURCE") or ""
     if encrypt in ("no", "optional", "false") and not _LOOPBACK.match(server):
-        raise ValueError(
+        raise ConnectionStringError(
             "The connection string says Encrypt=no and names no user: an access token would travel"
             " unencrypted. Set Encrypt=yes."
         )
