@@ -176,8 +176,8 @@ def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:
 class Driver:
     """How a database is connected to: a completed connection string and, maybe, a token.
 
-    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, ConnectionStringError with
-    a sentence when a token would travel unencrypted.
+    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, and
+    ConnectionStringError with a sentence when a token would travel unencrypted.
     """
 
     def __init__(self, connection_string: str, *, family: str) -> None:
