@@ -1,12 +1,13 @@
 """The product's commands, `flask sql …`, `flask taxi …`, `flask token`: they speak, other rooms do
 the work."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from settings import TARGETS, Target, read_settings, variable_names
 

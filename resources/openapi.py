@@ -97,10 +97,7 @@ def path_of(rule: str) -> str:
 
 def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, Any]:
     """Parameters and body."""
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": schemas.of(kind)}
-        for name, kind in declared.path.items()
-    ]
+    parameters = [_path_parameter(n, schemas.of(kind)) for n, kind in declared.path.items()]
     if declared.query is not None:
         parameters += _query_parameters(declared.query)
     parameters += [
@@ -121,6 +118,14 @@ def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, A
         content |= {kind: {"schema": form, "encoding": as_json} for kind in FORMS}
         taken["requestBody"] = {"required": True, "content": content}
     return taken
+
+
+def _path_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    parameter = {"name": name, "in": "path", "required": True, "schema": schema}
+    if "examples" in schema:
+        # Swagger UI fills in this one, and not the schema's.
+        parameter["example"] = schema["examples"][0]
+    return parameter
 
 
 def _query_parameters(query: type[BaseModel]) -> Iterator[dict[str, Any]]:
