@@ -1,0 +1,111 @@
+"""The pages as a person meets them: in Chromium, by clicking."""
+
+import json
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions as met
+from selenium.webdriver.support.wait import WebDriverWait
+
+from resources.answers import CUSTOMER_123
+from tests.contract.server import Server
+
+PATIENCE_SECONDS = 30
+BROWSERS = ("chromium", "google-chrome")
+OPERATION = "#operations-customer-get-customer-customer_id"
+QUIET = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--disable-dev-shm-usage", "--window-size=1280,800", "--no-proxy-server"),
+)
+
+
+@pytest.fixture(scope="module")
+def site(run_folder, worker_id):
+    with Server(run_folder / f"browser-{worker_id}") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = next(filter(None, map(shutil.which, BROWSERS)))
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(argument)
+    # Named, so that Selenium looks for none elsewhere.
+    driver = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    opened = webdriver.Chrome(options=options, service=driver)
+    yield opened
+    opened.quit()
+
+
+def wait(browser):
+    return WebDriverWait(browser, PATIENCE_SECONDS)
+
+
+def click(browser, selector):
+    place = wait(browser).until(met.element_to_be_clickable((By.CSS_SELECTOR, selector)))
+    # Smooth scrolling would move it away from under the pointer.
+    browser.execute_script(
+        "arguments[0].scrollIntoView({behavior: 'instant', block: 'center'})", place
+    )
+    place.click()
+
+
+def complaints(browser):
+    """What the browser's console shows that is no mere remark, such as a refused script."""
+    return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+
+
+def test_trying_it_out_shows_customer_123(site, browser):
+    browser.get(f"{site.url}/docs")
+    click(browser, f"{OPERATION} .opblock-summary-control")
+    click(browser, f"{OPERATION} .try-out__btn")
+    number = browser.find_element(
+        By.CSS_SELECTOR, f"{OPERATION} tr[data-param-name=customer_id] input"
+    )
+    assert number.get_attribute("value") == "123"
+    click(browser, f"{OPERATION} .execute")
+    shown = wait(browser).until(
+        met.visibility_of_element_located(
+            (By.CSS_SELECTOR, f"{OPERATION} .live-responses-table .response .microlight")
+        )
+    )
+    assert json.loads(shown.text) == [CUSTOMER_123]
+    assert complaints(browser) == []
+
+
+def test_the_landing_page_shows_both_databases_ready(site, browser):
+    browser.get(site.url)
+    for database in ("WWIF", "TAXI"):
+        row = browser.find_element(By.CSS_SELECTOR, f"#health [data-database={database}]")
+        assert row.find_element(By.CSS_SELECTOR, ".state").text == "ready"
+        assert row.find_element(By.CSS_SELECTOR, ".latency").text.endswith(" ms")
+    assert complaints(browser) == []
+
+
+def test_the_landing_page_fits_one_screen(site, browser):
+    browser.get(site.url)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    assert height <= browser.execute_script("return window.innerHeight")
+
+
+def test_the_state_of_a_database_is_refreshed_while_the_page_is_open(site, browser):
+    browser.get(site.url)
+    browser.execute_script("document.querySelector('[data-database=TAXI] .state').textContent = ''")
+    state = (By.CSS_SELECTOR, "[data-database=TAXI] .state")
+    assert wait(browser).until(met.text_to_be_present_in_element(state, "ready"))
+
+
+def test_every_link_of_the_landing_page_leads_somewhere(site, browser):
+    browser.get(site.url)
+    links = {a.get_attribute("href") for a in browser.find_elements(By.TAG_NAME, "a")}
+    assert len(links) >= 6
+    for link in links:
+        found = browser.execute_async_script(
+            "const [url, done] = arguments; fetch(url).then(r => done(r.status), done)", link
+        )
+        assert found == 200, link
