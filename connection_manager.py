@@ -235,9 +235,7 @@ class ConnectionManager:
             except BaseException as error:
                 # In the midst of a transaction, so not fit to be lent again whatever it was.
                 lease.evict()
-                if isinstance(error, pyodbc.Error):
-                    raise classify(error) from None
-                raise
+                raise _meaning(error) from None
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)
             raise
@@ -250,9 +248,7 @@ class ConnectionManager:
             return BorrowedConnection(lease, deadline)
         except BaseException as error:
             lease.evict()
-            if isinstance(error, pyodbc.Error):
-                raise classify(error) from None
-            raise
+            raise _meaning(error) from None
 
     def _checkout(self, deadline: Deadline) -> Lease[Session]:
         try:
@@ -313,9 +309,7 @@ class ConnectionManager:
         except BaseException as error:
             watched.end()
             watched.release()
-            if isinstance(error, pyodbc.Error):
-                raise classify(error) from None
-            raise
+            raise _meaning(error) from None
         if watched.end():
             session.close()
             raise DatabaseError(Kind.UNREACHABLE)
@@ -364,18 +358,20 @@ class Rows:
         self._lease.evict()
 
 
+def _meaning(error: BaseException) -> BaseException:
+    """A driver's error as the DatabaseError that it means; any other as it is."""
+    return classify(error) if isinstance(error, pyodbc.Error) else error
+
+
 def _let_go(lease: Lease[Session], error: BaseException) -> BaseException:
     """End a lease that ended in `error`, and give the driver's errors their meaning.
 
     Evicted is what is not fit to be lent again. That it is after DeadlineExceeded too: the cancel
     may still be on its way to whatever runs next.
     """
-    if not isinstance(error, pyodbc.Error):
-        lease.evict()
-        return error
-    failure = classify(error)
-    if failure.kind.spoils_connection:
-        lease.evict()
-    else:
+    failure = _meaning(error)
+    if isinstance(failure, DatabaseError) and not failure.kind.spoils_connection:
         lease.checkin()
+    else:
+        lease.evict()
     return failure

@@ -34,8 +34,8 @@ NVARCHAR_MAX = (pyodbc.SQL_WVARCHAR, 0, 0)
 CALLER_MAX_CHARACTERS = 4000
 NVARCHAR_CALLER = (pyodbc.SQL_WVARCHAR, CALLER_MAX_CHARACTERS, 0)
 
-# Settings that a procedure has made for its session. Its 12 % of a call over a Unix socket
-# (bench/driver_options.py) are what it costs that nothing leaks.
+# Settings that a procedure has made for its session. In the call's own round trip it costs some
+# hundredths of a call over a Unix socket (bench/overhead.py).
 FORGET = "RESET ALL"
 # Local to the transaction. Read it as nullif(current_setting('request.caller', true), '').
 SET_CALLER = "SELECT set_config('request.caller', ?, true)"
@@ -54,9 +54,6 @@ class SqlServer:
 
     name = "sqlserver"
     dbms_names = ("Microsoft SQL Server",)
-    # Closing a cursor costs a round trip (sp_unprepare), so each statement keeps its own.
-    keeps_cursors = True
-
     # Results in front of the procedure's when a caller is told.
     caller_results = 0
 
@@ -106,7 +103,6 @@ class PostgreSQL:
 
     name = "postgresql"
     dbms_names = ("PostgreSQL",)
-    keeps_cursors = True
     caller_results = 2
 
     def call_text(self, procedure: str, *, with_caller: bool = False) -> str:

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from database.deployment import fill
 from database.embedded import API_ROLE, EmbeddedCluster
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ COMMIT;
 def deploy_and_fill(cluster: EmbeddedCluster) -> None:
     """Run sql/postgresql/ and load what of the sample was never loaded. May run again."""
     for script in sorted(SCRIPTS.glob("*.sql")):
-        cluster.run_sql(script.read_text(encoding="utf-8").replace("$(AppName)", API_ROLE))
+        text = script.read_text(encoding="utf-8")
+        cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
     loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()
     for name, script in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
         if name not in loaded:
