@@ -1,22 +1,24 @@
-CREATE OR REPLACE FUNCTION web.customer_json(c sales.customers) RETURNS text
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN (
-        SELECT json_strip_nulls(row_to_json(t))::text
-          FROM (SELECT c."CustomerID", c."CustomerName", c."PhoneNumber", c."FaxNumber",
-                       c."WebsiteURL", web.delivery(c) AS "Delivery") t);
-END $$;
-
 -- NULL where no part has a value, so that the object is left out as FOR JSON PATH does it.
 CREATE OR REPLACE FUNCTION web.delivery(c sales.customers) RETURNS json
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN num_nonnulls(c."DeliveryAddressLine1", c."DeliveryAddressLine2",
                                   c."DeliveryPostalCode") > 0
-           THEN (SELECT row_to_json(d)
-                   FROM (SELECT c."DeliveryAddressLine1" AS "AddressLine1",
-                                c."DeliveryAddressLine2" AS "AddressLine2",
-                                c."DeliveryPostalCode" AS "PostalCode") d)
+           THEN json_build_object('AddressLine1', c."DeliveryAddressLine1",
+                                  'AddressLine2', c."DeliveryAddressLine2",
+                                  'PostalCode',   c."DeliveryPostalCode")
            END
+$$;
+
+-- One expression without a query of its own, so that it is planned as part of its caller's.
+CREATE OR REPLACE FUNCTION web.customer_json(c sales.customers) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT json_strip_nulls(json_build_object(
+               'CustomerID',   c."CustomerID",
+               'CustomerName', c."CustomerName",
+               'PhoneNumber',  c."PhoneNumber",
+               'FaxNumber',    c."FaxNumber",
+               'WebsiteURL',   c."WebsiteURL",
+               'Delivery',     web.delivery(c)))::text
 $$;
 
 CREATE OR REPLACE FUNCTION web.etag(p_json text) RETURNS text
@@ -62,7 +64,7 @@ BEGIN
     IF p ->> 'name' IS NOT NULL THEN
         v_where := v_where || ' AND position($3 IN c."CustomerName") > 0';
     END IF;
-    RETURN 'SELECT c FROM sales.customers c WHERE ' || v_where || ' ORDER BY ' || v_order;
+    RETURN 'SELECT c, c."CustomerID", c."CustomerName" FROM sales.customers c WHERE ' || v_where || ' ORDER BY ' || v_order;
 END $$;
 
 -- As its definer: a cursor runs its query as whoever fetches, and the API may call procedures only.
@@ -86,11 +88,11 @@ LANGUAGE sql IMMUTABLE AS $$
                     ARRAY['CustomerID', 'CustomerName'])
 $$;
 
--- The JSON of one row of a list, as an expression over the column c.
+-- The JSON of one row of a list, as an expression over the columns of customers_statement().
 CREATE OR REPLACE FUNCTION web.item_expression(p_fields text[]) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_fields = ARRAY['CustomerID', 'CustomerName']
-        THEN $i$'{"CustomerID":' || (c)."CustomerID" || ',"CustomerName":' || to_json((c)."CustomerName") || '}'$i$
+        THEN $i$'{"CustomerID":' || "CustomerID" || ',"CustomerName":' || to_json("CustomerName") || '}'$i$
         ELSE 'web.customer_fields_json(c, $4)' END
 $$;
 
@@ -105,11 +107,11 @@ BEGIN
     EXECUTE format(
         $q$SELECT '[' || coalesce(string_agg(%s, ',' ORDER BY n) FILTER (WHERE n <= $5), '') || ']',
                   CASE WHEN count(*) > $5 THEN max(%s) FILTER (WHERE n = $5) END
-             FROM (SELECT c, row_number() OVER () AS n FROM (%s LIMIT $5 + 1) page) numbered$q$,
+             FROM (SELECT *, row_number() OVER () AS n FROM (%s LIMIT $5 + 1) page) numbered$q$,
         web.item_expression(v_fields),
         CASE WHEN p ->> 'sort' LIKE '%CustomerName'
-             THEN $n$(c)."CustomerID" || ':' || (c)."CustomerName"$n$
-             ELSE '(c)."CustomerID"::text' END,
+             THEN $n$"CustomerID" || ':' || "CustomerName"$n$
+             ELSE '"CustomerID"::text' END,
         web.customers_statement(p))
        INTO "Json", "Next"
       USING split_part(p ->> 'after', ':', 1)::integer,
