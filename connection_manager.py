@@ -9,6 +9,7 @@ import pyodbc
 
 from database.borrowed import BorrowedConnection
 from database.breaker import Breaker
+from database.coalescing import CoalescedReads
 from database.deadline import Deadline, Watch
 from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
@@ -20,6 +21,7 @@ from database.observation import (
     Connect,
     Observe,
     Retry,
+    SharedRead,
     TokenAsked,
     Usage,
     unobserved,
@@ -65,6 +67,7 @@ class ConnectionManager:
         self._engine = family  # until a connection has said what it is
         self._watch = Watch()
         self._breaker = Breaker()
+        self._reads: CoalescedReads[Answer] = CoalescedReads()
         # Whether a statement prepared before a session's reset may be executed after it: not
         # documented, so believed until the server says otherwise (8179).
         self._handles_survive_reset = True
@@ -113,6 +116,25 @@ class ConnectionManager:
             raise
         if self._observe is not unobserved:
             self._observe_call(procedure, began, None, bool(answer.replayed))
+        return answer
+
+    def read(
+        self,
+        procedure: str,
+        document: str = "{}",
+        *,
+        caller: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> Answer:
+        """call() for a procedure that only reads: who asks the same at the same time shares one
+        call, begun after each of them asked. Raises as call() does.
+        """
+        if deadline is None:
+            deadline = Deadline(self._deadline_seconds)
+        ask = partial(self.call, procedure, document, caller=caller, deadline=deadline)
+        answer, shared = self._reads.get((procedure, document, caller), ask, deadline)
+        if shared:
+            self._observe(SharedRead("joined"))
         return answer
 
     def stream(

@@ -82,7 +82,7 @@ class TokenAsked(NamedTuple):
 
 class SharedRead(NamedTuple):
     """A read that can be shared was answered: "asked" of the database, "shared" with another
-    that was under way, or "kept" from before."""
+    that was under way, "joined" to one that was about to begin, or "kept" from before."""
 
     outcome: str
 

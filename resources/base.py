@@ -6,11 +6,13 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app, g, request
 from flask_restful import Resource
 
+from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
@@ -48,10 +50,9 @@ class ProcedureResource(Resource):
         method = request.method.lower()
         return self.procedures["get" if method == "head" else method].name
 
-    def call(self, document: dict[str, Any]) -> Answer:
+    def read(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that reads."""
-        manager = current_app.extensions["databases"].manager(self.database)
-        return manager.call(
+        return self._manager().read(
             self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
         )
 
@@ -62,24 +63,29 @@ class ProcedureResource(Resource):
         tag = if_match()
         if tag is not None:
             request_part["if_match"] = tag
-        asked = {**document, "_request": request_part}
+        manager = self._manager()
+        ask = partial(
+            manager.call,
+            *(self.procedure, compact({**document, "_request": request_part})),
+            caller=caller_claims(),
+            deadline=g.deadline,
+        )
         try:
-            answer = self.call(asked)
+            answer = ask()
         except DatabaseError as error:
             if error.kind is not Kind.CONSTRAINT:
                 raise
             # Maybe a twin with the same key was faster, on an engine that does not make twins
             # wait: then its answer is found now. A true conflict is one again.
-            answer = self.call(asked)
-        extensions = current_app.extensions
-        extensions["key_cleaner"].after_write(extensions["databases"].manager(self.database))
+            answer = ask()
+        current_app.extensions["key_cleaner"].after_write(manager)
         return answer
 
     def stream(
         self, document: dict[str, Any], *, media_type: str, columns: Sequence[str]
     ) -> Response:
         """Call a procedure that reads, its rows sent on as they come."""
-        manager = current_app.extensions["databases"].manager(self.database)
+        manager = self._manager()
         text = compact({**document, "rows": True})
         caller = caller_claims()
         rows = current_app.extensions["stream_limit"].begin(
@@ -87,6 +93,9 @@ class ProcedureResource(Resource):
         )
         refuse_stalled_readers()
         return streamed(rows, media_type, columns)
+
+    def _manager(self) -> ConnectionManager:
+        return current_app.extensions["databases"].manager(self.database)
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

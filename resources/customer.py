@@ -40,7 +40,7 @@ class Customer(ProcedureResource):
     @operation(list[CustomerAnswer], tagged=True)
     def get(self, customer_id: CustomerId) -> Response:
         """One customer."""
-        answer = found(self.call({"CustomerID": customer_id}), "such customer")
+        answer = found(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
         # Asked first: what it does beside, dates and ranges, costs as much as the rest of this.
         if "If-None-Match" in request.headers:
@@ -104,7 +104,7 @@ class Customers(ProcedureResource):
         if media_type != JSON or asked["limit"] == 0:
             columns = [c for name in asked["fields"] for c in COLUMNS.get(name, (name,))]
             return self.stream(asked, media_type=media_type, columns=columns)
-        answer = self.call(asked)
+        answer = self.read(asked)
         response = json_response(answer)
         if answer.next is not None:
             following = {**request.args.to_dict(), "after": answer.next}

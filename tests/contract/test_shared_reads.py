@@ -1,4 +1,5 @@
-"""Identical reads of trips at one time are one statement, in however many workers they arrive."""
+"""Identical reads at one time: of trips one statement, in however many workers they arrive; of
+customers few, and none that was begun before it was asked for."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,12 @@ BEGIN
     "Json" := '[]';
 END $$;
 GRANT EXECUTE ON FUNCTION dbo."get_taxidataAmount"(text) TO {API_ROLE};
+CREATE OR REPLACE FUNCTION web.get_customers(p_json text, OUT "Json" text, OUT "Next" text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    "Json" := '[' || nextval('public.asked') || ']';
+    PERFORM pg_sleep(0.2);
+END $$;
 """
 
 
@@ -86,3 +93,12 @@ def test_a_failure_is_not_handed_on(slow):
     for answer in at_once(server, "/taxidata/-1", "/taxidata/-1"):
         assert_problem(answer, 418)
     assert asked() - before == 2
+
+
+def test_a_list_that_all_ask_for_takes_few_statements_and_is_fresh(slow):
+    server, asked = slow
+    before = asked()
+    numbers = [answer.json()[0] for answer in at_once(server, *["/customers"] * CLIENTS)]
+    assert min(numbers) == before + 1
+    assert max(numbers) == asked() <= before + CLIENTS / 2
+    assert ask(server, "/customers").json() == [asked()]
