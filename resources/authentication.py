@@ -100,7 +100,8 @@ class Authentication:
 
 def group_of_request() -> str | None:
     """The group of the route that is asked for; None for one that is open to all."""
-    return group_of(request.url_rule.rule if request.url_rule else None, request.method)
+    rule = request.url_rule
+    return group_of(rule.rule if rule else None, request.method)
 
 
 def group_of(rule: str | None, method: str) -> str | None:

@@ -100,14 +100,12 @@ class ProcedureResource(Resource):
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:
     """The procedure's text as the body, with its entity tag and whether it is a replay."""
-    response = Response(answer.json, status, headers, mimetype="application/json")
-    # Kept by a client it may be, but asked about (If-None-Match) before each use.
-    response.headers.setdefault("Cache-Control", "private, no-cache")
+    headers["Content-Type"] = "application/json"
     if answer.etag:
-        response.set_etag(answer.etag)
+        headers["ETag"] = f'"{answer.etag}"'
     if answer.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return response
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer.json, status, headers)
 
 
 def found(answer: Answer, what: str) -> Answer:
@@ -163,9 +161,8 @@ def if_match() -> str | None:
     return matched[1]
 
 
-def new_deadline(seconds: float) -> Deadline:
-    """The request's deadline: the setting, which the header Request-Timeout can only shorten."""
-    given = request.headers.get("Request-Timeout")
+def new_deadline(seconds: float, given: str | None) -> Deadline:
+    """The request's deadline: `seconds`, which `given`, its Request-Timeout, can only shorten."""
     if given is None:
         return Deadline(seconds)
     try:

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import brotli
-from flask import Flask, Response, request, stream_with_context
+from flask import Flask, Response, g, request, stream_with_context
 from flask_compress import Compress
 from flask_cors import CORS
 
@@ -12,6 +12,8 @@ from resources.reading import FORMS
 from resources.representations import JSON
 
 ENCODINGS = ("br", "gzip")
+# Kept by a client it may be, but asked about (If-None-Match) before each use.
+REVALIDATED = "private, no-cache"
 COMPRESSED = (
     *("application/json", "application/problem+json", "application/x-ndjson", "text/csv"),
     *("text/html", "text/css", "text/javascript", "image/svg+xml"),
@@ -38,10 +40,12 @@ def install(app: Flask, *, cors_origins: Sequence[str]) -> None:
 
 
 def describe(response: Response) -> Response:
-    """Cache-Control where nothing more is known, and on OPTIONS what a body may be."""
-    response.headers.setdefault(
-        "Cache-Control", "private, no-cache" if response.status_code < 400 else "no-store"
-    )
+    """The request's id, Cache-Control where nothing more is known, and on OPTIONS what a body may
+    be."""
+    response.headers["X-Request-ID"] = g.request_id
+    if "Cache-Control" not in response.headers:
+        succeeded = response.status_code < 400
+        response.headers["Cache-Control"] = REVALIDATED if succeeded else "no-store"
     if request.method == "OPTIONS":
         for method in response.allow & {"POST", "PATCH"}:
             response.headers.setdefault(f"Accept-{method.title()}", ACCEPTED)
@@ -59,17 +63,26 @@ class Compression(Compress):
         if response.is_streamed and response.status_code == 200:
             return _compress_stream(response)
         if _encoding() is None:  # it takes `gzip;q=0` for a wish
-            response.vary.add("Accept-Encoding")
+            _vary(response)
             return response
         return super().after_request(response)
 
 
 def _encoding() -> str | None:
+    if "HTTP_ACCEPT_ENCODING" not in request.environ:
+        return None
     return request.accept_encodings.best_match(ENCODINGS)
 
 
+def _vary(response: Response) -> None:
+    if "Vary" in response.headers:
+        response.vary.add("Accept-Encoding")
+    else:
+        response.headers["Vary"] = "Accept-Encoding"
+
+
 def _compress_stream(response: Response) -> Response:
-    response.vary.add("Accept-Encoding")
+    _vary(response)
     encoding = _encoding()
     if encoding is None or response.mimetype not in COMPRESSED:
         return response

@@ -105,7 +105,8 @@ def test_two_callers_on_one_connection_see_their_own_customers_a_thousand_times(
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(ask, orders)) == INTERLEAVED
     after = stats()
-    assert after.checkouts_total - before.checkouts_total == INTERLEAVED
+    # What both asked as the same caller at one time was one statement.
+    assert INTERLEAVED / 2 < after.checkouts_total - before.checkouts_total <= INTERLEAVED
     assert (after.max_size, after.connects_total) == (1, max(1, before.connects_total))
 
 
