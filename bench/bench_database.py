@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,10 @@ SELECT 1 + n % 2, timestamp '2019-02-01' + n * interval '3 s',
        1 + n % 4, (n % 10000) / 100.0, 0.5, 0.5, (n % 500) / 100.0, 0,
        0.3, 200.01 + (n % 50000) / 100.0, 2.5
   FROM generate_series({first}::bigint, {last}::bigint) n;
+"""
+KEEP_TRIPS = """
+DELETE FROM dbo.taxidata WHERE id NOT IN (
+    SELECT id FROM dbo.taxidata ORDER BY (total_amount = 20) DESC NULLS LAST, id LIMIT {rows});
 """
 ADD_CUSTOMERS = """
 INSERT INTO sales.customers ("CustomerID", "CustomerName", "PhoneNumber", "DeliveryPostalCode")
@@ -90,6 +93,13 @@ class BenchDatabase:
             self.cluster.run_sql(ADD_TRIPS.format(first=present + 1, last=rows))
             self.settle("dbo.taxidata")
 
+    def have_trips(self, rows: int) -> None:
+        """Have just `rows` trips, those of total_amount 20 among them."""
+        if self.count("dbo.taxidata") > rows:
+            self.cluster.run_sql(KEEP_TRIPS.format(rows=rows))
+            self.settle("dbo.taxidata")
+        self.grow_trips(rows)
+
     def grow_customers(self, rows: int) -> None:
         """Have `rows` customers at least."""
         present = self.count("sales.customers")
@@ -114,13 +124,10 @@ class BenchDatabase:
 
 
 @contextlib.contextmanager
-def bench_database(name: str, *, fresh: bool = False) -> Iterator[BenchDatabase]:
-    """The database in `.local/compare/<name>`, made at first use; fresh: made anew, and removed."""
-    directory = HOME / name
-    if fresh:
-        shutil.rmtree(directory, ignore_errors=True)
+def bench_database(name: str) -> Iterator[BenchDatabase]:
+    """The database in `.local/compare/<name>`, made at first use and kept."""
     cluster = EmbeddedCluster(
-        directory,
+        HOME / name,
         prepare=deploy_and_fill,
         fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
     )
@@ -129,5 +136,3 @@ def bench_database(name: str, *, fresh: bool = False) -> Iterator[BenchDatabase]
         yield BenchDatabase(cluster)
     finally:
         cluster.stop()
-        if fresh:
-            shutil.rmtree(cluster.directory, ignore_errors=True)

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -129,24 +130,24 @@ def compare_streams(servers: list[Running], rows: int, rounds: int, streams: lis
 
 
 def best_width(contestant: Contestant, database: BenchDatabase, options: argparse.Namespace) -> int:
-    """The width of highest rate for one customer at 16 connections."""
+    """The width of highest rate for one customer at 16 connections, all widths in turn."""
     if contestant.width == 1:
         return 1
-    rates = {}
-    for width in WIDTHS:
-        with running(contestant, database, width) as server:
+    rates: dict[int, list[float]] = {width: [] for width in WIDTHS}
+    with contextlib.ExitStack() as started:
+        servers = [started.enter_context(running(contestant, database, w)) for w in WIDTHS]
+        for server in servers:
             warm(server, WORKLOADS[0], connections=16, tag="tune")
-            figure = measure(
-                server,
-                WORKLOADS[0],
-                database,
-                connections=16,
-                seconds=options.seconds,
-                tag="tune",
-            )
-            rates[width] = figure.rate
-    say(f"widths of {contestant.name}: " + ", ".join(f"{w}: {r:,.0f}/s" for w, r in rates.items()))
-    return max(rates, key=rates.__getitem__)
+        for _ in range(options.rounds):
+            for server in servers:
+                figure = measure(
+                    server, WORKLOADS[0], database, connections=16, seconds=1.0, tag="tune"
+                )
+                rates[server.width].append(figure.rate)
+    medians = {width: statistics.median(r) for width, r in rates.items()}
+    said = ", ".join(f"{w}: {r:,.0f}/s" for w, r in medians.items())
+    say(f"widths of {contestant.name}: {said}")
+    return max(medians, key=medians.__getitem__)
 
 
 def ceilings(database: BenchDatabase, options: argparse.Namespace) -> list[dict]:
@@ -199,10 +200,8 @@ def run(options: argparse.Namespace, result: dict) -> None:
             ]
             compare_streams(servers, rows, options.rounds, result["streams"])
     if not options.no_growth:
-        # A database of its own: it starts small, at every run.
-        with bench_database("growth", fresh=True) as database:
-            figures = grow(database, quick=options.quick, rounds=options.rounds, say=say)
-            result["growth"] = [figure.as_dict() for figure in figures]
+        figures = grow(quick=options.quick, rounds=options.rounds, say=say)
+        result["growth"] = [figure.as_dict() for figure in figures]
 
 
 def write(name: str, result: dict) -> None:

@@ -1,30 +1,34 @@
-"""Whether time grows with the rows: ours alone, at 1e3, 1e5 and 1e7 trips, and pages of customers.
+"""Whether time grows with the rows: ours alone, on 1e3, 1e5 and 1e7 trips and as many customers
+(1e6 at most), and pages of customers.
 
-A page is asked for by key, so one at the end should cost what the first does.
+A database and a server for each size, asked in turn, so that the machine's moods hit all alike. A
+page is asked for by key, so one at the end should cost what the first does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from bench.bench_database import BenchDatabase
+from bench.bench_database import BenchDatabase, bench_database
 from bench.contestants.registry import CONTESTANTS
-from bench.server_process import Running, running
+from bench.server_process import running
 
-TRIPS = (2_000, 100_000, 10_000_000)
-QUICK_TRIPS = (2_000, 100_000)
-CUSTOMERS = 100_000
+SIZES = (1_000, 100_000, 10_000_000)
+QUICK_SIZES = (1_000, 100_000)
+MOST_CUSTOMERS = 1_000_000
+READS = {"one customer": "/customer/123", "taxi by price": "/taxidata/20"}
 PAGE = 100
 CALLS = 40
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Milliseconds of one request on a kept connection, by the rows that there were."""
+    """Milliseconds of one request on a kept connection, by the rows of the table it reads."""
 
     what: str
     rows: int
@@ -35,46 +39,68 @@ class Growth:
         return asdict(self)
 
 
-def grow(database: BenchDatabase, *, quick: bool, rounds: int, say: Callable[[str], None]):
-    """All figures, as list of Growth. The database is left with the most rows."""
+@dataclass(frozen=True)
+class Asked:
+    """What is asked again and again: `path` of the server at `port`."""
+
+    what: str
+    rows: int
+    port: int
+    path: str
+
+
+def grow(*, quick: bool, rounds: int, say: Callable[[str], None]) -> list[Growth]:
+    """All figures. The databases are kept for the next run."""
     ours = next(c for c in CONTESTANTS if c.ours)
-    figures: list[Growth] = []
-    with running(ours, database) as server:
-        asked = {"one customer": "/customer/123", "taxi by price": "/taxidata/20"}
-        for trips in QUICK_TRIPS if quick else TRIPS:
-            say(f"growth: {trips:,} trips")
-            database.grow_trips(trips)
-            times = time_each(server, asked, rounds=rounds)
-            figures += [_growth(what, trips, taken) for what, taken in times.items()]
-        say(f"growth: pages of {CUSTOMERS:,} customers")
-        database.grow_customers(CUSTOMERS)
-        positions = {
-            position: f"/customers?limit={PAGE}&after={after}"
-            for position, after in _afters(database).items()
-        }
-        times = time_each(server, positions, rounds=rounds)
-        figures += [_growth(f"page, {where}", CUSTOMERS, t) for where, t in times.items()]
-    return figures
+    asked: list[Asked] = []
+    with contextlib.ExitStack() as started:
+        for size in QUICK_SIZES if quick else SIZES:
+            say(f"growth: a database of {size:,} trips")
+            database = started.enter_context(bench_database(f"growth-{size}"))
+            customers = min(size, MOST_CUSTOMERS)
+            database.have_trips(size)
+            database.grow_customers(customers)
+            server = started.enter_context(running(ours, database, workers=1))
+            for what, path in READS.items():
+                rows = size if path.startswith("/taxidata") else customers
+                asked.append(Asked(what, rows, server.port, path))
+        # Of the largest, which is the last.
+        for position, after in _afters(database).items():
+            path = f"/customers?limit={PAGE}&after={after}"
+            asked.append(Asked(f"page, {position}", customers, server.port, path))
+        say("growth: all in turn")
+        times = time_each(asked, rounds=rounds)
+    return [_growth(one.what, one.rows, taken) for one, taken in times.items()]
 
 
-def time_each(server: Running, paths: dict[str, str], *, rounds: int) -> dict[str, list[float]]:
+def time_each(asked: list[Asked], *, rounds: int) -> dict[Asked, list[float]]:
     """Milliseconds of each request, CALLS of each path in turn, `rounds` times. All must be 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    taken: dict[str, list[float]] = {what: [] for what in paths}
-    for turn in range(rounds + 1):
-        for what, path in paths.items():
-            for _ in range(CALLS):
-                began = time.perf_counter()
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                body = answer.read()
+    taken: dict[Asked, list[float]] = {one: [] for one in asked}
+    with contextlib.ExitStack() as opened:
+        connections = {
+            port: opened.enter_context(
+                contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
+            )
+            for port in {one.port for one in asked}
+        }
+        for turn in range(rounds + 1):
+            for one in asked:
+                times = [_time(connections[one.port], one.path) for _ in range(CALLS)]
                 # The first turn warms up.
                 if turn:
-                    taken[what].append((time.perf_counter() - began) * 1e3)
-                if answer.status != 200 or len(body) < 50:
-                    raise RuntimeError(f"{path} answered {answer.status}: {body[:200]!r}")
-    connection.close()
+                    taken[one] += times
     return taken
+
+
+def _time(connection: http.client.HTTPConnection, path: str) -> float:
+    began = time.perf_counter()
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read()
+    milliseconds = (time.perf_counter() - began) * 1e3
+    if answer.status != 200 or len(body) < 50:
+        raise RuntimeError(f"{path} answered {answer.status}: {body[:200]!r}")
+    return milliseconds
 
 
 def _afters(database: BenchDatabase) -> dict[str, int]:

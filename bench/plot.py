@@ -88,11 +88,13 @@ def plot_growth(result: dict, path: Path) -> None:
         if not what.startswith("page"):
             rows = [p["rows"] for p in points]
             trips.plot(rows, [p["p50_ms"] for p in points], "o-", label=what, color=COLOURS[place])
-    trips.set(xscale="log", xlabel="trips", ylabel="p50, ms", title="ours, one connection")
+    trips.set(xscale="log", xlabel="rows of the table", ylabel="p50, ms")
+    trips.set_title("ours, one connection")
     trips.legend(fontsize=8)
     page = {w.partition(", ")[2]: p[0]["p50_ms"] for w, p in by_what.items() if "page" in w}
     pages.bar(list(page), list(page.values()), color=COLOURS[4])
-    pages.set(xlabel="position of the page", title="100 customers of 100,000, by key")
+    pages.set(xlabel="position of the page")
+    pages.set_title("100 customers of the most, by key")
     for axes in (trips, pages):
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.3)

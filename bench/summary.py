@@ -61,7 +61,8 @@ def _heading(result: dict) -> str:
         f" {m['system']}; load before the start {m['load_before']}.\n\n{versions}.\n\n"
         "Every contestant has 2 worker processes, answers from the same PostgreSQL over a Unix"
         " socket, and was checked to answer the same before it was measured. Threads or"
-        f" connections of a worker: {widths}. Ours runs with every feature on.\n\n"
+        f" connections of a worker, the best of those tried: {widths}. Ours runs with every"
+        " feature on.\n\n"
         f"Medians of {result['rounds']} alternations of {result['seconds']:g} s each; wrk, the"
         " servers and PostgreSQL share the cores. CPU is of the contestant's processes, and of"
         " PostgreSQL's; memory is the peak resident set summed over the contestant's processes."
@@ -180,7 +181,7 @@ def _growths(result: dict) -> str:
     if not result["growth"]:
         return ""
     text = [
-        "## Growth: ours, one connection\n",
+        "## Growth: ours, one connection, all sizes in turn\n",
         "| request | rows | p50 ms | p99 ms |",
         "|---|--:|--:|--:|",
     ]

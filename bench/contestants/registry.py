@@ -17,8 +17,9 @@ Command = Callable[[int, int, int], list[str]]
 class Contestant:
     """A way to serve the procedures.
 
-    command(port, width, workers) is its argv; width: threads or connections of one worker process,
-    whose best value per contestant `--tune` looks for among WIDTHS. body_form: bodies are sent as
+    command(port, width, workers) is its argv; width: threads (Flask-SQLAlchemy, granian) or
+    connections to the database (the others) of one worker process, whose best value `--tune` looks
+    for among WIDTHS. body_form: bodies are sent as
     the form field `customer`. streams: it has a stream of trips. packages: whose versions count.
     """
 
@@ -34,7 +35,7 @@ class Contestant:
         return {p: importlib.metadata.version(p) for p in self.packages}
 
 
-WIDTHS = (2, 4, 8, 16, 32)
+WIDTHS = (1, 2, 4, 8, 16)
 
 
 def gunicorn(module: str, *options: str) -> Command:
@@ -102,15 +103,15 @@ CONTESTANTS = (
     ),
     Contestant(
         "ours, gunicorn",
-        gunicorn("app:app", "--threads", "{width}"),
-        width=16,
+        gunicorn("app:app"),
+        width=2,
         packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "gunicorn"),
         ours=True,
     ),
     Contestant(
         "ours, granian",
         granian("app:app"),
-        width=16,
+        width=4,
         packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "granian"),
         ours=True,
     ),
@@ -121,7 +122,11 @@ def environment(contestant: Contestant, addresses: Addresses, width: int) -> Map
     """What the contestant's process finds in its environment beside the usual."""
     if contestant.ours:
         text = addresses.odbc_without_driver
-        return {"POSTGRESQLCONNSTR_WWIF": text, "POSTGRESQLCONNSTR_TAXI": text}
+        return {
+            "POSTGRESQLCONNSTR_WWIF": text,
+            "POSTGRESQLCONNSTR_TAXI": text,
+            "POOL_MAX_SIZE": str(width),
+        }
     return {
         "BENCH_ODBC": addresses.odbc,
         "BENCH_SQLALCHEMY": addresses.sqlalchemy,
