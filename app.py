@@ -23,19 +23,19 @@ from observability.metrics import Metrics
 from observability.observer import Observer
 from observability.request import observed
 from observability.tracing import Traces, TracingUnavailable, processor_to
-from resources import delivery
-from resources.authentication import Authentication
+from protocol import delivery
+from protocol.authentication import Authentication
+from protocol.limits import BodyTime, StreamLimit, limit_rate
+from protocol.problems import problem_of
+from protocol.request_keys import KeyCleaner
+from protocol.shared_reads import SharedReads
 from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
-from resources.limits import BodyTime, StreamLimit, limit_rate
 from resources.metrics import MetricsExposition
 from resources.openapi import VERSION, OpenApi
 from resources.pages import Asset, Docs, Landing
 from resources.passenger import Passengers
-from resources.problems import problem_of
-from resources.request_keys import KeyCleaner
-from resources.shared_reads import SharedReads
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, SettingsError, check_authentication, read_settings
 
@@ -155,9 +155,7 @@ def close_app(app: Flask, *, timeout: float = 0.0) -> None:
     app.extensions["observer"].close()
 
 
-def _observer(
-    app: Flask, settings: Settings, span_processor: "SpanProcessor | None"
-) -> Observer:
+def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | None") -> Observer:
     metrics = Metrics(version=VERSION)
     interpreters = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
     if settings.traces_to and span_processor is None:

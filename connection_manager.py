@@ -371,7 +371,7 @@ class Rows:
             yield from self._batches
             self._lease.checkin()
         except pyodbc.Error as error:
-            raise classify(error) from None
+            raise _meaning(error) from None
         finally:
             self.close()
 

@@ -16,10 +16,10 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from resources.authentication import caller_claims
-from resources.limits import refuse_stalled_readers
-from resources.problems import Problem
-from resources.representations import streamed
+from protocol.authentication import caller_claims
+from protocol.limits import refuse_stalled_readers
+from protocol.problems import Problem
+from protocol.representations import streamed
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')

@@ -6,11 +6,11 @@ from typing import Any
 from flask import Response, request, url_for
 
 from database.session import Answer
+from protocol.problems import Problem
+from protocol.representations import CSV, JSON, NDJSON, wanted_format
 from resources.answers import CustomerAnswer, CustomerItem, Deleted
 from resources.base import Procedure, ProcedureResource, found, json_response
 from resources.operation import operation
-from resources.problems import Problem
-from resources.representations import CSV, JSON, NDJSON, wanted_format
 from resources.schemas import (
     Address,
     CustomerId,

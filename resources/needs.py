@@ -3,8 +3,8 @@
 from flask import Flask
 
 from database.check import Needs
+from protocol.request_keys import PROCEDURE as DELETE_EXPIRED_REQUESTS
 from resources.passenger import installed
-from resources.request_keys import PROCEDURE as DELETE_EXPIRED_REQUESTS
 
 
 def needs_of(app: Flask, database: str) -> Needs:

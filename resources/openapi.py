@@ -12,13 +12,13 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from authentication.api_keys import HEADER as API_KEY_HEADER
+from protocol.authentication import group_of
+from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
+from protocol.reading import FORM_FIELD, FORMS
+from protocol.representations import JSON, NDJSON
 from resources.answers import Document, ProblemDetails
-from resources.authentication import group_of
 from resources.base import IDEMPOTENCY_KEY, compact
 from resources.operation import Operation, operation
-from resources.problems import MEDIA_TYPE, PROBLEM_TYPES
-from resources.reading import FORM_FIELD, FORMS
-from resources.representations import JSON, NDJSON
 
 TITLE = "SQL procedures API"
 VERSION = "0.1.0"

@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from resources import reading
-from resources.problems import Problem
-from resources.representations import JSON
+from protocol import reading
+from protocol.problems import Problem
+from protocol.representations import JSON
 
 
 @dataclass(frozen=True)

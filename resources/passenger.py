@@ -13,10 +13,10 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import classify
 from database.session import Answer
+from protocol.problems import Problem
 from resources.answers import PassengerAnswer
 from resources.base import compact, json_response
 from resources.operation import operation
-from resources.problems import Problem
 from resources.schemas import PassengersQuery
 
 

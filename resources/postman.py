@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from resources.representations import JSON
+from protocol.representations import JSON
 
 SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 BASE_URL = "http://127.0.0.1:5000"

@@ -5,11 +5,11 @@ from typing import Any
 from flask import Response, current_app, g
 
 from database.session import Answer
+from protocol.authentication import caller_claims
+from protocol.representations import CSV, JSON, NDJSON, wanted_format
 from resources.answers import Trip, TripsSummary
-from resources.authentication import caller_claims
 from resources.base import Procedure, ProcedureResource, compact, json_response
 from resources.operation import operation
-from resources.representations import CSV, JSON, NDJSON, wanted_format
 from resources.schemas import Amount, AmountQuery, SummaryQuery, TaxiQuery
 
 COLUMNS = tuple(Trip.model_fields)

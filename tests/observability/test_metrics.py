@@ -18,7 +18,7 @@ from database.tokens import CredentialToken
 from observability.batched import BATCH, BatchedHistogram
 from observability.metrics import Metrics
 from observability.observer import Observer
-from resources.shared_reads import SharedReads
+from protocol.shared_reads import SharedReads
 from tests.chaos.cluster import fresh_cluster, socket_of
 from tests.chaos.proxy import Proxy
 

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, g
 
 from app import close_app, create_app
-from resources.limits import StreamLimit
-from resources.problems import Problem
+from protocol.limits import StreamLimit
+from protocol.problems import Problem
 from settings import SettingsError, read_settings
 from tests.contract.routes import NOWHERE
 from tests.security.callers import api_keys

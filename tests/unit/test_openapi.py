@@ -5,8 +5,8 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
 from resources.openapi import VERSION, document, path_of
-from resources.problems import MEDIA_TYPE, PROBLEM_TYPES
 from resources.taxidata import COLUMNS
 from settings import ROOT
 from tests.contract.routes import application

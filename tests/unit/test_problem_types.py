@@ -2,7 +2,7 @@
 
 import re
 
-from resources.problems import PROBLEM_TYPES
+from protocol.problems import PROBLEM_TYPES
 from settings import ROOT
 
 ROW = re.compile(r"^\| `(.+?)` \| (\d{3}) \| (.+?) \| (.+) \|$", re.MULTILINE)

@@ -29,9 +29,7 @@ class SharedReads:
     depend on the caller.
     """
 
-    def __init__(
-        self, directory: Path, *, ttl: float = 0.0, observe: Observe = unobserved
-    ) -> None:
+    def __init__(self, directory: Path, *, ttl: float = 0.0, observe: Observe = unobserved) -> None:
         self._directory = directory
         self._ttl = ttl
         self._observe = observe

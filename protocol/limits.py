@@ -12,8 +12,8 @@ from gunicorn.http.errors import ParseException
 
 from connection_manager import Rows
 from database.deadline import Deadline, Watch
-from resources.authentication import group_of_request
-from resources.problems import Problem
+from protocol.authentication import group_of_request
+from protocol.problems import Problem
 
 if TYPE_CHECKING:
     from flask_limiter import RequestLimit

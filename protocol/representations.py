@@ -11,7 +11,7 @@ from typing import Any
 from flask import Response, g, request
 
 from connection_manager import Rows
-from resources.problems import Problem, problem_of
+from protocol.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from flask import current_app, g, request
 from authentication.caller import Caller, CannotTell, Refused
 from authentication.exposure import is_local, refusal
 from authentication.methods import Method, methods
-from resources.problems import Problem
+from protocol.problems import Problem
 from settings import Settings
 
 # What a browser's preflight, an orchestrator's probe and a reader of the manual need.

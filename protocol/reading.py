@@ -10,7 +10,7 @@ from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from resources.problems import Problem
+from protocol.problems import Problem
 
 M = TypeVar("M", bound=BaseModel)
 FORM_FIELD = "customer"
