@@ -33,6 +33,7 @@ from bench.workloads import CONNECTIONS, WORKLOADS, Workload
 RESULTS = Path(__file__).with_name("results")
 STREAM_ROWS = 1_000_000
 QUICK_STREAM_ROWS = 100_000
+PARTS = ("figures", "ceilings", "streams", "growth")
 
 
 def say(sentence: str) -> None:
@@ -170,7 +171,7 @@ def run(options: argparse.Namespace, result: dict) -> None:
         "rounds": options.rounds,
         "seconds": options.seconds,
         "widths": {c.name: c.width for c in chosen},
-        **{"figures": [], "streams": [], "growth": [], "ceilings": []},
+        **{part: [] for part in PARTS},
     }
     widths = result["widths"]
     with bench_database("postgresql") as database:
@@ -204,9 +205,22 @@ def run(options: argparse.Namespace, result: dict) -> None:
         result["growth"] = [figure.as_dict() for figure in figures]
 
 
+def keep_what_was_not_measured(result: dict, earlier: dict) -> None:
+    """Take the parts that `result` lacks from an earlier one, each part with its date."""
+    dates = result["dates"] = {}
+    for part in PARTS:
+        if not result[part] and earlier.get(part):
+            result[part] = earlier[part]
+            dates[part] = earlier.get("dates", {}).get(part, earlier["machine"]["date"])
+        else:
+            dates[part] = result["machine"]["date"]
+
+
 def write(name: str, result: dict) -> None:
     RESULTS.mkdir(exist_ok=True)
     written = RESULTS / f"{name}.json"
+    earlier = json.loads(written.read_text()) if written.exists() else {}
+    keep_what_was_not_measured(result, earlier)
     written.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     # Imported here: a run that fails at once should not wait for it.
     from bench.plot import draw

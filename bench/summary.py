@@ -131,6 +131,10 @@ def _targets(result: dict) -> str:
     return "\n".join([head, "|---|---|" + "--:|" * len(ours), *rows, ""])
 
 
+def _when(result: dict, part: str) -> str:
+    return f"Measured {result.get('dates', {}).get(part, result['machine']['date'])}.\n"
+
+
 def _judged(value: float, side: str, target: float) -> str:
     if math.isnan(value):
         return "not measured"
@@ -141,7 +145,7 @@ def _judged(value: float, side: str, target: float) -> str:
 def _ceilings(result: dict) -> str:
     if not result["ceilings"]:
         return ""
-    text = ["## Ceilings, one customer\n", "| what | connections | calls/s | p50 ms | p99 ms |"]
+    text = [f"## Ceilings, one customer\n\n{_when(result, 'ceilings')}", "| what | connections | calls/s | p50 ms | p99 ms |"]
     text.append("|---|--:|--:|--:|--:|")
     text += [
         f"| {c['name']} | {c['connections']} | {c['rate']:,.0f} | {c['p50_ms']:.3f}"
@@ -156,7 +160,7 @@ def _streams(result: dict) -> str:
         return ""
     rows = result["streams"][0]["rows"]
     text = [
-        f"## Stream of {rows:,} trips (NDJSON)\n",
+        f"## Stream of {rows:,} trips (NDJSON)\n\n{_when(result, 'streams')}",
         "| contestant | rows/s | MB/s | first byte ms | memory grew MiB | CPU µs a row |",
         "|---|--:|--:|--:|--:|--:|",
     ]
@@ -181,7 +185,7 @@ def _growths(result: dict) -> str:
     if not result["growth"]:
         return ""
     text = [
-        "## Growth: ours, one connection, all sizes in turn\n",
+        f"## Growth: ours, one connection, all sizes in turn\n\n{_when(result, 'growth')}",
         "| request | rows | p50 ms | p99 ms |",
         "|---|--:|--:|--:|",
     ]

@@ -55,7 +55,7 @@ class CoalescedReads(Generic[T]):
     def get(
         self, question: Hashable, ask: Callable[[], T], deadline: Deadline
     ) -> tuple[T, bool]:
-        """(what `ask` gave, whether another asked it for this one).
+        """(what `ask` gave, which is never None; whether another asked it for this one).
 
         Raises what `ask` raised, DeadlineExceeded while waiting for it.
         """

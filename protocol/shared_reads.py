@@ -1,8 +1,9 @@
 """Identical reads at one time share one query, among all threads and workers of this machine.
 
 Synapse bills every query by what it scans, so the same question asked twenty times at once is
-asked once. A file per question carries a lock while it is being answered (the system drops the
-lock of a worker that dies) and, where a time to live is set, the answer afterwards.
+asked once. The threads of a worker agree among themselves; for the workers, a file per question
+carries a lock while it is being answered (the system drops the lock of a worker that dies) and,
+where a time to live is set, the answer afterwards.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from database.coalescing import CoalescedReads
 from database.deadline import Deadline
 from database.observation import Observe, SharedRead, unobserved
 
 # An answer that was had faster than this is quicker asked for again than handed over.
 WORTH_SHARING_SECONDS = 0.02
 POLL_SECONDS = 0.005
+QUICK_REMEMBERED = 1000
 _LENGTH_DIGITS = 20
 
 
@@ -34,6 +37,8 @@ class SharedReads:
         self._ttl = ttl
         self._observe = observe
         self._swept = time.monotonic()
+        self._in_this_worker: CoalescedReads[tuple[str, float | None]] = CoalescedReads()
+        self._quick: set[str] = set()  # questions not worth sharing with other workers
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -47,6 +52,19 @@ class SharedReads:
 
         Raises what `ask` raises, DeadlineExceeded while waiting for another's answer.
         """
+        answer, joined = self._in_this_worker.get(
+            question, lambda: self._get(question, ask, deadline), deadline
+        )
+        if joined:
+            self._observe(SharedRead("joined"))
+        return answer
+
+    def _get(
+        self, question: str, ask: Callable[[], str], deadline: Deadline
+    ) -> tuple[str, float | None]:
+        if question in self._quick and not self._ttl:
+            self._observe(SharedRead("asked"))
+            return self._timed(question, ask)[0], None
         path = self._directory / hashlib.sha256(question.encode()).hexdigest()
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -58,7 +76,7 @@ class SharedReads:
                         return kept
                     if self._is_at(path, descriptor):
                         self._observe(SharedRead("asked"))
-                        return self._ask(path, descriptor, ask), None
+                        return self._ask(path, descriptor, question, ask), None
                 else:
                     self._wait(descriptor, deadline)
                     shared = self._read(descriptor, fresh=False)
@@ -68,12 +86,24 @@ class SharedReads:
             finally:
                 os.close(descriptor)
 
-    def _ask(self, path: Path, descriptor: int, ask: Callable[[], str]) -> str:
+    def _timed(self, question: str, ask: Callable[[], str]) -> tuple[str, bool]:
+        """(the answer, whether it took long enough to be worth sharing), which is remembered."""
         began = time.monotonic()
+        answer = ask()
+        worth = time.monotonic() - began > WORTH_SHARING_SECONDS
+        if worth:
+            self._quick.discard(question)
+        else:
+            if len(self._quick) >= QUICK_REMEMBERED:
+                self._quick.clear()
+            self._quick.add(question)
+        return answer, worth
+
+    def _ask(self, path: Path, descriptor: int, question: str, ask: Callable[[], str]) -> str:
         keep = False
         try:
-            answer = ask()
-            if self._ttl or time.monotonic() - began > WORTH_SHARING_SECONDS:
+            answer, worth = self._timed(question, ask)
+            if self._ttl or worth:
                 text = answer.encode()
                 os.ftruncate(descriptor, 0)
                 with os.fdopen(os.dup(descriptor), "wb") as file:

@@ -51,8 +51,14 @@ class ProcedureResource(Resource):
         return self.procedures["get" if method == "head" else method].name
 
     def read(self, document: dict[str, Any]) -> Answer:
-        """Call a procedure that reads."""
+        """Call a procedure that reads, together with who asks the same at the same time."""
         return self._manager().read(
+            self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
+        )
+
+    def ask(self, document: dict[str, Any]) -> Answer:
+        """Call a procedure that reads, for this request alone."""
+        return self._manager().call(
             self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
         )
 

@@ -25,7 +25,7 @@ class TripsResource(ProcedureResource):
         reads = current_app.extensions["shared_reads"]
         text, age = reads.get(
             compact([self.procedure, document, caller_claims()]),
-            lambda: self.read(document).json,
+            lambda: self.ask(document).json,
             deadline=g.deadline,
         )
         response = json_response(Answer(text))

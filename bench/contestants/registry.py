@@ -18,8 +18,8 @@ class Contestant:
     """A way to serve the procedures.
 
     command(port, width, workers) is its argv; width: threads (Flask-SQLAlchemy, granian) or
-    connections to the database (the others) of one worker process, whose best value `--tune` looks
-    for among WIDTHS. body_form: bodies are sent as
+    connections to the database (the others) of one worker process; the values here are those that
+    `--tune` found best among WIDTHS. body_form: bodies are sent as
     the form field `customer`. streams: it has a stream of trips. packages: whose versions count.
     """
 
@@ -86,25 +86,25 @@ CONTESTANTS = (
     Contestant(
         "Flask-SQLAlchemy",
         gunicorn("bench.contestants.flask_sqlalchemy_app:app", *_PEER, "--threads", "{width}"),
-        width=8,
+        width=1,
         packages=("Flask", "Flask-SQLAlchemy", "SQLAlchemy", "psycopg", "gunicorn"),
     ),
     Contestant(
         "FastAPI pyodbc",
         uvicorn("bench.contestants.fastapi_pyodbc:app"),
-        width=8,
+        width=2,
         packages=("fastapi", "pydantic", "pyodbc", "uvicorn", "uvloop", "httptools"),
     ),
     Contestant(
         "FastAPI asyncpg",
         uvicorn("bench.contestants.fastapi_asyncpg:app"),
-        width=8,
+        width=4,
         packages=("fastapi", "pydantic", "asyncpg", "uvicorn", "uvloop", "httptools"),
     ),
     Contestant(
         "ours, gunicorn",
         gunicorn("app:app"),
-        width=2,
+        width=1,
         packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "gunicorn"),
         ours=True,
     ),
