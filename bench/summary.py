@@ -145,7 +145,8 @@ def _judged(value: float, side: str, target: float) -> str:
 def _ceilings(result: dict) -> str:
     if not result["ceilings"]:
         return ""
-    text = [f"## Ceilings, one customer\n\n{_when(result, 'ceilings')}", "| what | connections | calls/s | p50 ms | p99 ms |"]
+    text = [f"## Ceilings, one customer\n\n{_when(result, 'ceilings')}"]
+    text.append("| what | connections | calls/s | p50 ms | p99 ms |")
     text.append("|---|--:|--:|--:|--:|")
     text += [
         f"| {c['name']} | {c['connections']} | {c['rate']:,.0f} | {c['p50_ms']:.3f}"
