@@ -40,6 +40,7 @@ LAYERS = (
     ("deadline watch", _OWN + r"database/deadline\.py"),
     ("session, dialect, driver", _OWN + "database/"),
     ("connection manager", _OWN + "connection_manager"),
+    ("protocol", _OWN + "protocol/"),
     ("resources", _OWN + "resources/"),
     ("app hooks", _OWN + r"app\.py"),
     *((name, f"/{name}/") for name in ("gunicorn", "granian", "uvicorn", "starlette", "fastapi")),
@@ -90,7 +91,7 @@ def name_of(frame: str) -> str:
     if parsed is None:
         return frame
     file = parsed["file"]
-    for prefix in (f"{ROOT}/", sysconfig.get_paths()["purelib"] + "/"):
+    for prefix in (sysconfig.get_paths()["purelib"] + "/", f"{ROOT}/"):
         file = file.removeprefix(prefix)
     if file.startswith("/"):
         file = file.rpartition("/lib/")[2]
