@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.bench_database import BenchDatabase, bench_database
 from bench.ceilings import bare_pyodbc, pgbench
-from bench.contestants.registry import CONTESTANTS, WIDTHS, WORKERS, Contestant
+from bench.contestants.registry import CONTESTANTS, WORKERS, Contestant
 from bench.correctness import WrongAnswer, check
 from bench.growth import grow
 from bench.machine import description
@@ -132,11 +132,11 @@ def compare_streams(servers: list[Running], rows: int, rounds: int, streams: lis
 
 def best_width(contestant: Contestant, database: BenchDatabase, options: argparse.Namespace) -> int:
     """The width of highest rate for one customer at 16 connections, all widths in turn."""
-    if contestant.width == 1:
-        return 1
-    rates: dict[int, list[float]] = {width: [] for width in WIDTHS}
+    if len(contestant.widths) == 1:
+        return contestant.width
+    rates: dict[int, list[float]] = {width: [] for width in contestant.widths}
     with contextlib.ExitStack() as started:
-        servers = [started.enter_context(running(contestant, database, w)) for w in WIDTHS]
+        servers = [started.enter_context(running(contestant, database, w)) for w in rates]
         for server in servers:
             warm(server, WORKLOADS[0], connections=16, tag="tune")
         for _ in range(options.rounds):

@@ -8,7 +8,7 @@ from bench.bench_database import BenchDatabase
 from bench.process_usage import cpu_seconds, forget_peak, peak_bytes
 from bench.server_process import Running
 from bench.workloads import Workload
-from bench.wrk_load import drive
+from bench.wrk_load import Load, drive
 
 WARM_SECONDS = 1.0
 
@@ -54,21 +54,14 @@ def measure(
     before = database.count("sales.customers", created) if workload.kind == "create" else 0
     forget_peak(server.pid)
     used, used_by_database = cpu_seconds(server.pid), cpu_seconds(database.postmaster)
-    load = drive(
-        server.url(""),
-        workload.kind,
-        connections=connections,
-        seconds=seconds,
-        body_form=server.contestant.body_form,
-        tag=tag,
-    )
+    done = load(server, workload, connections=connections, seconds=seconds, tag=tag)
     used = cpu_seconds(server.pid) - used
     used_by_database = cpu_seconds(database.postmaster) - used_by_database
-    answered = max(1, load.requests - load.errors)
+    answered = max(1, done.requests - done.errors)
     if workload.kind == "create":
         made = database.count("sales.customers", created) - before
         # Those in flight at the end are made, and not counted by wrk.
-        if not answered <= made <= answered + load.errors + 2 * connections:
+        if not answered <= made <= answered + done.errors + 2 * connections:
             raise WritesMissing(
                 f"{server.contestant.name}: {answered} creates answered, {made} made"
             )
@@ -76,10 +69,10 @@ def measure(
         contestant=server.contestant.name,
         workload=workload.name,
         connections=connections,
-        rate=load.rate,
-        p50_ms=load.p50_ms,
-        p99_ms=load.p99_ms,
-        errors=load.errors,
+        rate=done.rate,
+        p50_ms=done.p50_ms,
+        p99_ms=done.p99_ms,
+        errors=done.errors,
         cpu_per_request=used / answered,
         database_cpu_per_request=used_by_database / answered,
         peak_bytes=peak_bytes(server.pid),
@@ -88,11 +81,18 @@ def measure(
 
 def warm(server: Running, workload: Workload, *, connections: int, tag: str) -> None:
     """Open its connections and fill its caches; nothing is counted."""
-    drive(
+    load(server, workload, connections=connections, seconds=WARM_SECONDS, tag=tag)
+
+
+def load(
+    server: Running, workload: Workload, *, connections: int, seconds: float, tag: str
+) -> Load:
+    """Have wrk ask `server` for what `workload` is, in the form that its contestant takes."""
+    return drive(
         server.url(""),
         workload.kind,
         connections=connections,
-        seconds=WARM_SECONDS,
+        seconds=seconds,
         body_form=server.contestant.body_form,
         tag=tag,
     )

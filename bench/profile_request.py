@@ -23,10 +23,10 @@ from pathlib import Path
 from bench.bench_database import ROOT, bench_database
 from bench.contestants.registry import CONTESTANTS, Contestant
 from bench.machine import description
+from bench.measure import load
 from bench.process_usage import cpu_seconds, family
 from bench.server_process import Running, running
 from bench.workloads import WORKLOADS, Workload
-from bench.wrk_load import Load, drive
 
 HERTZ = 500
 # The first that a frame's file matches is its layer; what matches none belongs to its caller.
@@ -99,17 +99,6 @@ def name_of(frame: str) -> str:
     return f"{parsed['function']} ({file})"
 
 
-def load(server: Running, workload: Workload, seconds: float, connections: int) -> Load:
-    return drive(
-        server.url(""),
-        workload.kind,
-        connections=connections,
-        seconds=seconds,
-        body_form=server.contestant.body_form,
-        tag="profile",
-    )
-
-
 def worker_of(server: Running) -> int:
     """The process that has used most CPU: the one worker, not its arbiter."""
     return max(family(server.pid), key=_own_cpu)
@@ -135,7 +124,7 @@ def sample(server: Running, workload: Workload, seconds: float, connections: int
             stderr=subprocess.PIPE,
         )
         try:
-            done = load(server, workload, seconds, connections)
+            done = load(server, workload, connections=connections, seconds=seconds, tag="profile")
             said = recording.communicate(timeout=60)[1]
         finally:
             recording.kill()
@@ -160,7 +149,7 @@ def count_calls(
             stderr=subprocess.DEVNULL,
         )
         try:
-            done = load(server, workload, seconds, connections)
+            done = load(server, workload, connections=connections, seconds=seconds, tag="profile")
         finally:
             tracing.send_signal(signal.SIGINT)
             tracing.wait(30)
@@ -176,10 +165,16 @@ def count_calls(
 def section(
     contestant: Contestant, server: Running, workload: Workload, postmaster: int, options
 ) -> str:
-    load(server, workload, 1, options.connections)
+    load(server, workload, connections=options.connections, seconds=1, tag="profile")
     worker = worker_of(server)
     mine, theirs = cpu_seconds(worker), cpu_seconds(postmaster)
-    plain = load(server, workload, options.seconds, options.connections)
+    plain = load(
+        server,
+        workload,
+        connections=options.connections,
+        seconds=options.seconds,
+        tag="profile",
+    )
     mine, theirs = cpu_seconds(worker) - mine, cpu_seconds(postmaster) - theirs
     samples = sample(server, workload, options.seconds, options.connections)
     calls, traced = count_calls(server, workload, options.seconds, options.connections)

@@ -18,24 +18,22 @@ class Contestant:
     """A way to serve the procedures.
 
     command(port, width, workers) is its argv; width: threads (Flask-SQLAlchemy, granian) or
-    connections to the database (the others) of one worker process; the values here are those that
-    `--tune` found best among WIDTHS. body_form: bodies are sent as
-    the form field `customer`. streams: it has a stream of trips. packages: whose versions count.
+    connections to the database (the others) of one worker process, the best of `widths` that
+    `--tune` has found. body_form: bodies are sent as the form field `customer`. streams: it has a
+    stream of trips. packages: whose versions count.
     """
 
     name: str
     command: Command
     width: int
     packages: tuple[str, ...]
+    widths: tuple[int, ...] = (1, 2, 4, 8, 16)
     body_form: bool = False
     streams: bool = True
     ours: bool = False
 
     def versions(self) -> dict[str, str]:
         return {p: importlib.metadata.version(p) for p in self.packages}
-
-
-WIDTHS = (1, 2, 4, 8, 16)
 
 
 def gunicorn(module: str, *options: str) -> Command:
@@ -79,6 +77,7 @@ CONTESTANTS = (
         "original sample",
         gunicorn("bench.contestants.original_sample:app", *_PEER, "--worker-class", "sync"),
         width=1,
+        widths=(1,),
         packages=("Flask", "Flask-RESTful", "pyodbc", "gunicorn"),
         body_form=True,
         streams=False,
