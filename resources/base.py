@@ -6,7 +6,6 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from flask import Response, current_app, g, request
@@ -57,7 +56,7 @@ class ProcedureResource(Resource):
         )
 
     def ask(self, document: dict[str, Any]) -> Answer:
-        """Call a procedure that reads, for this request alone."""
+        """Call the procedure, for this request alone."""
         return self._manager().call(
             self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
         )
@@ -69,22 +68,16 @@ class ProcedureResource(Resource):
         tag = if_match()
         if tag is not None:
             request_part["if_match"] = tag
-        manager = self._manager()
-        ask = partial(
-            manager.call,
-            *(self.procedure, compact({**document, "_request": request_part})),
-            caller=caller_claims(),
-            deadline=g.deadline,
-        )
+        asked = {**document, "_request": request_part}
         try:
-            answer = ask()
+            answer = self.ask(asked)
         except DatabaseError as error:
             if error.kind is not Kind.CONSTRAINT:
                 raise
             # Maybe a twin with the same key was faster, on an engine that does not make twins
             # wait: then its answer is found now. A true conflict is one again.
-            answer = ask()
-        current_app.extensions["key_cleaner"].after_write(manager)
+            answer = self.ask(asked)
+        current_app.extensions["key_cleaner"].after_write(self._manager())
         return answer
 
     def stream(
