@@ -7,15 +7,19 @@ dbo.taxidata, and the shipped sample. A database that a run has filled may be gi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from database.dialects import Driver
+from database.embedded import EmbeddedCluster
+from database.sample import deploy_and_fill
 from settings import ROOT
 from tests.contract.server import bare_environment
 
@@ -51,6 +55,26 @@ def environment_of(engine: str, run_folder: Path) -> dict[str, str]:
             _deploy(settings, "TAXI", *(word for name in skipped for word in ("--skip", name)))
             marker.touch()
     return settings
+
+
+@contextlib.contextmanager
+def changed_sample(
+    directory: Path, script: str
+) -> Iterator[tuple[EmbeddedCluster, dict[str, str]]]:
+    """A cluster of one's own whose procedures `script` has changed; and the settings by which the
+    product serves from it."""
+
+    def prepare(cluster: EmbeddedCluster) -> None:
+        deploy_and_fill(cluster)
+        cluster.run_sql(script)
+
+    cluster = EmbeddedCluster(directory, prepare=prepare)
+    cluster.start()
+    try:
+        text = cluster.connection_string()
+        yield cluster, {f"POSTGRESQLCONNSTR_{target}": text for target in ("WWIF", "TAXI")}
+    finally:
+        cluster.stop()
 
 
 def _deploy(settings: dict[str, str], target: str, *options: str) -> None:

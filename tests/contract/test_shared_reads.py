@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from database.embedded import API_ROLE, EmbeddedCluster
-from database.sample import deploy_and_fill
+from database.embedded import API_ROLE
 from tests.contract.api import Api, assert_problem
+from tests.contract.engines import changed_sample
 from tests.contract.server import Server
 
 CLIENTS = 20
@@ -39,18 +39,13 @@ END $$;
 def slow(run_folder, worker_id):
     folder = run_folder / f"slow-{worker_id}"
 
-    def prepare(cluster):
-        deploy_and_fill(cluster)
-        cluster.run_sql(SLOW)
-
-    cluster = EmbeddedCluster(folder / "own", prepare=prepare)
-    cluster.start()
-    text = cluster.connection_string()
-    with Server(folder, POSTGRESQLCONNSTR_WWIF=text, POSTGRESQLCONNSTR_TAXI=text) as server:
+    with (
+        changed_sample(folder / "own", SLOW) as (cluster, settings),
+        Server(folder, **settings) as server,
+    ):
         with Api(server.url) as api:
             api.get("/customer/123")
         yield server, lambda: int(cluster.run_sql("SELECT last_value FROM public.asked"))
-    cluster.stop()
 
 
 def ask(server, path):

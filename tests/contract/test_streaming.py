@@ -8,9 +8,8 @@ import time
 import pytest
 import requests
 
-from database.embedded import EmbeddedCluster
-from database.sample import deploy_and_fill
 from tests.contract.api import TYPE_PREFIX, Api, assert_problem
+from tests.contract.engines import changed_sample
 from tests.contract.server import Server
 
 TRIPS = 2_000
@@ -41,21 +40,11 @@ def endless(run_folder, worker_id):
     """A server of one worker and one connection, whose trips never end."""
     folder = run_folder / f"endless-{worker_id}"
 
-    def prepare(cluster):
-        deploy_and_fill(cluster)
-        cluster.run_sql(ENDLESS)
-
-    cluster = EmbeddedCluster(folder / "own", prepare=prepare)
-    cluster.start()
-    text = cluster.connection_string()
-    settings = {
-        "POSTGRESQLCONNSTR_WWIF": text,
-        "POSTGRESQLCONNSTR_TAXI": text,
-        "POOL_MAX_SIZE": "1",
-    }
-    with Server(folder, workers=1, **settings) as server:
+    with (
+        changed_sample(folder / "own", ENDLESS) as (_, settings),
+        Server(folder, workers=1, POOL_MAX_SIZE="1", **settings) as server,
+    ):
         yield server
-    cluster.stop()
 
 
 def rows_of(response, form):
