@@ -23,18 +23,18 @@ from observability.metrics import Metrics
 from observability.observer import Observer
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
-from operations.openapi import VERSION, OpenApi
+from operations.openapi import VERSION
 from protocol import delivery
 from protocol.authorization import Authentication
 from protocol.key_cleaner import KeyCleaner
 from protocol.limits import BodyTime, StreamLimit, limit_rate
 from protocol.problems import problem_of
+from protocol.request_deadline import request_deadline
 from protocol.shared_reads import SharedReads
-from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
 from resources.metrics import MetricsExposition
-from resources.pages import Asset, Docs, Landing
+from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, SettingsError, check_authentication, read_settings
@@ -125,7 +125,7 @@ def create_app(
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
         g.request_id = seen.id
-        g.deadline = new_deadline(
+        g.deadline = request_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
             asked.environ.get("HTTP_REQUEST_TIMEOUT"),
         )

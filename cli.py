@@ -135,7 +135,7 @@ def check_sql(target: str | None) -> None:
     import pyodbc
 
     from deploy.required_objects import missing
-    from resources.needs import required_objects_of
+    from operations.required_objects import required_objects_of
 
     lacking = False
     for name in [target] if target else TARGETS:

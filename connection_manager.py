@@ -160,14 +160,14 @@ class ConnectionManager:
         self._observe_call(procedure, began, None, False)
         return rows
 
-    def borrow(self, *, deadline: Deadline | None = None) -> PooledConnection:
+    def checkout(self, *, deadline: Deadline | None = None) -> PooledConnection:
         """A pooled connection for a library that wants one of its own; close() gives it back.
 
         Connecting is retried; the statements are the borrower's, and raise as the driver does
         (database.errors.classify tells the meaning). Raises as call() does.
         """
         deadline = deadline or Deadline(self._deadline_seconds)
-        return self.retried(partial(self._lend, deadline), deadline)
+        return self.retried(partial(self._checkout_connection, deadline), deadline)
 
     def retried(self, attempt: Callable[[], T], deadline: Deadline) -> T:
         """What `attempt()` gives, made again while it raises a transient DatabaseError.
@@ -264,7 +264,7 @@ class ConnectionManager:
         self._observe_attempt(procedure, began, None)
         return Rows(lease, batches)
 
-    def _lend(self, deadline: Deadline) -> PooledConnection:
+    def _checkout_connection(self, deadline: Deadline) -> PooledConnection:
         lease = self._checkout(deadline)
         try:
             return PooledConnection(lease, deadline)

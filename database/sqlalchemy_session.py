@@ -1,79 +1,85 @@
-"""SQLAlchemy on the connections that the procedures use: one pool, one identity, one deadline.
+"""SQLAlchemy sessions on pooled connections: same pool, same identity, same deadline.
 
-Imported at the first request that needs it: the rest of the product does without.
+Imported by the first request that uses it, because importing SQLAlchemy takes half a second.
 """
 
 import contextlib
 import threading
 import weakref
 from collections.abc import Iterator
-from functools import partial
+from contextvars import ContextVar
+from typing import Protocol
 
-from flask import Flask, g
-from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.connectors.pyodbc import PyODBCConnector
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
-from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.pooled_connection import PooledConnection
 
-# By ODBC driver, which is known before there is a connection. Nothing of a URL but its dialect is
-# used: where to connect and as whom is the connection manager's business.
+# By ODBC driver. SQLAlchemy uses nothing of the URL but its dialect: connections come from the
+# connection manager.
 DIALECTS = {"sqlserver": "mssql+pyodbc://", "postgresql": "postgresql+pyodbc://"}
 
 
+class ConnectionSource(Protocol):
+    """A ConnectionManager, as far as SQLAlchemy needs one."""
+
+    @property
+    def engine(self) -> str:
+        """The database engine, a key of DIALECTS."""
+
+    def checkout(self, *, deadline: Deadline | None = None) -> PooledConnection:
+        """A pooled connection; close() returns it."""
+
+
 class PostgreSQLOverODBC(PyODBCConnector, PGDialect):
-    """PostgreSQL through psqlodbc, for which SQLAlchemy has no dialect of its own."""
+    """PostgreSQL through psqlodbc. SQLAlchemy ships no dialect for it."""
 
     supports_statement_cache = True
 
 
 registry.register("postgresql.pyodbc", __name__, PostgreSQLOverODBC.__name__)
 
-db = SQLAlchemy()
-
-
-_making = threading.Lock()
+_lock = threading.Lock()
+_engines: "weakref.WeakKeyDictionary[ConnectionSource, Engine]" = weakref.WeakKeyDictionary()
+# The engine's creator takes no arguments, so the session hands its deadline over in a variable.
+_deadline: ContextVar[Deadline] = ContextVar("deadline")
 
 
 @contextlib.contextmanager
-def session(manager: ConnectionManager, deadline: Deadline) -> Iterator[Session]:
-    """A session on one of the manager's connections, closed at the end of the `with`.
+def session(source: ConnectionSource, deadline: Deadline) -> Iterator[Session]:
+    """A session on one pooled connection of `source`, closed at the end of the `with`.
 
-    Raises DBAPIError around the driver's own, and what ConnectionManager.borrow() does.
+    Raises sqlalchemy.exc.DBAPIError around the driver's own error, and what source.checkout()
+    raises.
     """
-    with _application(manager).app_context():
-        g.deadline = deadline
-        with db.session() as opened:
+    token = _deadline.set(deadline)
+    try:
+        with Session(_engine_of(source)) as opened:
             yield opened
+    finally:
+        _deadline.reset(token)
 
 
-def _application(manager: ConnectionManager) -> Flask:
-    """The application that Flask-SQLAlchemy wants, with an engine for one manager.
-
-    The product's own can't be it: it would have to be given SQLAlchemy before its first request,
-    and each start would wait half a second for an import that few need.
-    """
-    with _making:
-        if manager not in _applications:
-            app = Flask(__name__, static_folder=None)
-            app.config["SQLALCHEMY_DATABASE_URI"] = DIALECTS[manager.engine]
-            app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-                "creator": partial(_borrow, weakref.ref(manager)),
-                # Pooling is done already.
-                "poolclass": NullPool,
-            }
-            db.init_app(app)
-            _applications[manager] = app
-        return _applications[manager]
+def _engine_of(source: ConnectionSource) -> Engine:
+    with _lock:
+        engine = _engines.get(source)
+        if engine is None:
+            reference = weakref.ref(source)
+            engine = create_engine(
+                DIALECTS[source.engine],
+                creator=lambda: _checkout(reference),
+                poolclass=NullPool,  # the connection manager pools
+            )
+            _engines[source] = engine
+        return engine
 
 
-_applications: "weakref.WeakKeyDictionary[ConnectionManager, Flask]" = weakref.WeakKeyDictionary()
-
-
-def _borrow(manager: "weakref.ref[ConnectionManager]") -> PooledConnection:
-    return manager().borrow(deadline=g.deadline)
+def _checkout(reference: "weakref.ref[ConnectionSource]") -> PooledConnection:
+    source = reference()
+    assert source is not None, "a session outlived its connection manager"
+    return source.checkout(deadline=_deadline.get())

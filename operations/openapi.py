@@ -6,19 +6,18 @@ from collections.abc import Iterable, Iterator
 from inspect import cleandoc, getmodule
 from typing import Any
 
-from flask import Flask, Response, current_app
-from flask_restful import Resource
+from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from authentication.api_keys import HEADER as API_KEY_HEADER
-from operations.operation import Operation, operation
+from operations.operation import Operation
 from operations.response_models import Document, ProblemDetails
 from protocol.authorization import group_of
 from protocol.formats import JSON, NDJSON
+from protocol.idempotency import IDEMPOTENCY_KEY
 from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
 from protocol.validation import FORM_FIELD, FORMS
-from resources.base import IDEMPOTENCY_KEY, compact
 
 TITLE = "SQL procedures API"
 VERSION = "0.1.0"
@@ -35,18 +34,6 @@ DESCRIPTION = """\
 JSON in, a stored procedure, JSON out. Every error is a problem (RFC 9457). A write with an
 `Idempotency-Key` is done once, however often it is sent. HEAD works wherever GET does; ask
 OPTIONS for what a route allows."""
-
-
-class OpenApi(Resource):
-    """This document."""
-
-    @operation(Document)
-    def get(self) -> Response:
-        """The API in OpenAPI 3.1."""
-        kept = current_app.extensions
-        if "openapi" not in kept:
-            kept["openapi"] = document(current_app)
-        return Response(compact(kept["openapi"]), mimetype=JSON)
 
 
 def operations(app: Flask) -> Iterator[tuple[str, str, type, Operation]]:

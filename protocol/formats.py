@@ -35,6 +35,11 @@ def wanted_format(asked: str | None) -> str:
     return best
 
 
+def compact(document: Any) -> str:
+    """`document` as JSON text without blanks."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
 def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
     """`rows` as a body of `media_type`, with flat memory; `columns` are those of CSV.
 

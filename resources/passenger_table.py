@@ -1,13 +1,15 @@
-"""Tables as SQLAlchemy sees them. Imported only where Flask-SQLAlchemy is installed."""
+"""The passengers' table as SQLAlchemy maps it. Imported only where SQLAlchemy is installed."""
 
 from sqlalchemy import Double, SmallInteger, Unicode
-from sqlalchemy.orm import Mapped, mapped_column
-
-from database.sqlalchemy_session import db
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
-class Passenger(db.Model):
-    """A row of the Flask-SQLAlchemy sample's table, whose spelling is kept."""
+class Base(DeclarativeBase):
+    pass
+
+
+class Passenger(Base):
+    """One row. Table and columns keep the spelling of the sample that they come from."""
 
     __tablename__ = "titanic_passanger"
     __table_args__ = {"schema": "dbo"}

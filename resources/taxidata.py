@@ -9,8 +9,8 @@ from operations.operation import operation
 from operations.request_models import Amount, AmountQuery, SummaryQuery, TaxiQuery
 from operations.response_models import Trip, TripsSummary
 from protocol.authorization import caller_claims
-from protocol.formats import CSV, JSON, NDJSON, wanted_format
-from resources.base import Procedure, ProcedureResource, compact, json_response
+from protocol.formats import CSV, JSON, NDJSON, compact, wanted_format
+from resources.base import Procedure, ProcedureResource, json_response
 
 COLUMNS = tuple(Trip.model_fields)
 

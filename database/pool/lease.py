@@ -5,10 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from database.pool import Pool
+from typing import Any, Generic, Protocol, TypeVar
 
 C = TypeVar("C")
 Borrower = tuple[str, traceback.StackSummary]  # the thread's name, where it called checkout()
@@ -34,6 +31,16 @@ class Slot(Generic[C]):
         self.reported = False  # as a leak, in this checkout
 
 
+class LeaseOwner(Protocol[C]):
+    """A pool, as far as its leases need one."""
+
+    def _checkin(self, lease: Lease[C]) -> None: ...
+
+    def _evict(self, lease: Lease[C]) -> None: ...
+
+    def _lose(self, slot: Slot[C]) -> None: ...
+
+
 class Lease(Generic[C]):
     """One checkout. It ends by exactly one of checkin and evict; `connection` is None afterwards.
 
@@ -43,7 +50,7 @@ class Lease(Generic[C]):
 
     __slots__ = ("_pool", "_slot", "connection")
 
-    def __init__(self, pool: Pool[C], slot: Slot[C]):
+    def __init__(self, pool: LeaseOwner[C], slot: Slot[C]):
         self._pool = pool
         self._slot: Slot[C] | None = slot
         self.connection: C = slot.connection

@@ -11,7 +11,7 @@ import schemathesis
 from hypothesis import strategies as st
 
 from operations.request_models import INT_MAX
-from resources.base import IDEMPOTENCY_KEY
+from protocol.idempotency import IDEMPOTENCY_KEY
 
 FORM = "application/x-www-form-urlencoded"
 # Asking for less earns a 504, and is to be asked for.

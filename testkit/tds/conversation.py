@@ -8,21 +8,34 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from testkit.tds import messages as tds
 from testkit.tds.messages import Column
 from testkit.tds.script import EXECUTIONS, Cut, Reply, Request, Rows, ServerError, Stage
 from testkit.tds.streams import Gone, PlainStream, Stream, TlsStream, read_header
 
-if TYPE_CHECKING:
-    from testkit.tds.server import TdsServer
+
+class Script(Protocol):
+    """What a connection reads from, and reports to, its server."""
+
+    tls: Any
+    faults: Any
+    logins: list[Any]
+    failures: list[Any]
+    acknowledges_attention: bool
+
+    def answer_login(self, login: Any) -> Reply: ...
+
+    def answer(self, request: Request) -> Reply: ...
+
+    def record(self, request: Request) -> None: ...
 
 
 class Connection:
     """One client's conversation, on a thread of its own."""
 
-    def __init__(self, server: TdsServer, number: int, sock: socket.socket):
+    def __init__(self, server: Script, number: int, sock: socket.socket):
         self.id = number
         self._server, self._sock = server, sock
         self._stream: Stream = PlainStream(sock)

@@ -10,7 +10,7 @@ from app import create_app
 from database.dialects import Driver
 from database.errors import Kind, classify
 from embedded.cluster import API_ROLE
-from resources.needs import required_objects_of
+from operations.required_objects import required_objects_of
 from settings import TARGETS, read_settings
 
 SCHEMAS = "('web', 'dbo', 'sales', 'sequences', 'public')"
@@ -54,7 +54,7 @@ def refusal(connection: pyodbc.Connection, statement: str) -> Kind:
 
 
 def test_the_api_logs_in_as_this_role(app):
-    with app.extensions["databases"].manager("WWIF").borrow() as connection:
+    with app.extensions["databases"].manager("WWIF").checkout() as connection:
         who = "SELECT current_user || ' ' || session_user"
         assert connection.execute(who).fetchval() == f"{API_ROLE} {API_ROLE}"
 

@@ -21,7 +21,7 @@ def manager(run_folder):
 
 
 def test_it_is_the_pools_and_goes_back_to_it(manager):
-    with manager.borrow() as connection:
+    with manager.checkout() as connection:
         assert manager.stats().in_use == 1
         assert connection.execute("SELECT ?", "Łódź 🦊").fetchval() == "Łódź 🦊"
     connection.close()
@@ -31,21 +31,21 @@ def test_it_is_the_pools_and_goes_back_to_it(manager):
 
 
 def test_given_back_it_can_not_be_used(manager):
-    connection = manager.borrow()
+    connection = manager.checkout()
     connection.close()
     with pytest.raises(pyodbc.ProgrammingError, match="given back"):
         connection.execute("SELECT 1")
 
 
 def test_nothing_that_a_borrower_set_or_left_open_reaches_the_next(manager):
-    with manager.borrow() as connection:
+    with manager.checkout() as connection:
         connection.autocommit = False
         connection.execute("SELECT set_config('test.secret', 'mine', false)").fetchall()
         connection.commit()
         connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
         left_open = connection.cursor()
         left_open.execute("SELECT generate_series(1, 10)").fetchone()
-    with manager.borrow() as connection:
+    with manager.checkout() as connection:
         assert connection.autocommit
         ask = "SELECT coalesce(current_setting('test.secret', true), '')"
         assert connection.execute(ask).fetchval() == ""
@@ -55,7 +55,7 @@ def test_nothing_that_a_borrower_set_or_left_open_reaches_the_next(manager):
 
 
 def test_a_statement_that_overruns_the_deadline_is_cancelled_and_the_connection_replaced(manager):
-    connection = manager.borrow(deadline=Deadline(0.2))
+    connection = manager.checkout(deadline=Deadline(0.2))
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
         connection.execute("SELECT pg_sleep(30)")
@@ -67,7 +67,7 @@ def test_a_statement_that_overruns_the_deadline_is_cancelled_and_the_connection_
 
 
 def test_an_error_of_the_statement_leaves_the_connection_good(manager):
-    with manager.borrow() as connection, pytest.raises(pyodbc.DataError):
+    with manager.checkout() as connection, pytest.raises(pyodbc.DataError):
         connection.execute("SELECT 1 / 0").fetchall()
     assert manager.call("web.get_customer", '{"CustomerID":123}').json
     assert manager.stats().connects_total == 1
@@ -77,7 +77,7 @@ def test_work_that_lost_its_connection_is_done_again_on_another(manager):
     seen = []
 
     def work():
-        with manager.borrow() as connection:
+        with manager.checkout() as connection:
             seen.append(connection)
             if len(seen) == 1:
                 raise DatabaseError(Kind.LOST)

@@ -82,7 +82,7 @@ def seen_by(client: FlaskClient, headers: Headers, query: str = "") -> list[int]
 
 def on_the_connection(app: Flask) -> str | None:
     """What the next request on the only connection would find of the one before."""
-    with app.extensions["databases"].manager("WWIF").borrow() as connection:
+    with app.extensions["databases"].manager("WWIF").checkout() as connection:
         return connection.execute("SELECT current_setting('request.caller', true)").fetchval()
 
 

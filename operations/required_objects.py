@@ -1,14 +1,13 @@
-"""What the routes of an app need of a database, as their resources declare it."""
+"""The procedures and tables that the routes of an app require of a database."""
 
 from flask import Flask
 
 from deploy.required_objects import RequiredObjects
 from protocol.key_cleaner import PROCEDURE as DELETE_EXPIRED_REQUESTS
-from resources.passenger import installed
 
 
 def required_objects_of(app: Flask, database: str) -> RequiredObjects:
-    """What the routes registered on `app` need of `database`, "WWIF" or "TAXI"."""
+    """Everything that the resources registered on `app` declare for `database`."""
     procedures: dict[str, bool] = {}
     tables: set[str] = set()
     for view in app.view_functions.values():
@@ -20,6 +19,5 @@ def required_objects_of(app: Flask, database: str) -> RequiredObjects:
             procedures[procedure.name] = procedures.get(procedure.name, False) or procedure.streams
         if declared.keys() - {"get"}:
             procedures[DELETE_EXPIRED_REQUESTS] = False
-        if installed():
-            tables.update(getattr(resource, "tables", ()))
+        tables.update(getattr(resource, "tables", ()))
     return RequiredObjects(procedures, frozenset(tables))
