@@ -282,7 +282,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
             bar.write(news)
 
     try:
-        result = load(files, psql=cluster.psql(), replace=replace, report=report)
+        result = load(files, conninfo=cluster.conninfo(), replace=replace, report=report)
     except LoadError as error:
         raise click.ClickException(str(error)) from error
     finally:

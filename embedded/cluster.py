@@ -114,6 +114,13 @@ class EmbeddedCluster:
             raise EmbeddedError(f"A script failed on the embedded database: {said}")
         return done.stdout.decode()
 
+    def conninfo(self, *, role: str = OWNER) -> str:
+        """libpq's connection string for `role`."""
+        # Imported here: only loading trips needs it, and it would slow down every start.
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(host=str(self.socket_directory), port=PORT, user=role, dbname=DATABASE)
+
     def connection_string(self, *, role: str = API_ROLE) -> str:
         """An ODBC connection string without a driver, for `role`."""
         return f"SERVER={self.socket_directory};PORT={PORT};DATABASE={DATABASE};UID={role}"

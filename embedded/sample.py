@@ -47,5 +47,6 @@ def deploy_and_fill(cluster: EmbeddedCluster) -> None:
         # Imported here: pyarrow takes longer to import than a second start may take.
         from taxi.loader import load
 
-        load([DATA / "taxidata.parquet"], psql=cluster.psql(), is_sample=True, report=log.debug)
+        conninfo = cluster.conninfo()
+        load([DATA / "taxidata.parquet"], conninfo=conninfo, is_sample=True, report=log.debug)
         cluster.run_sql("INSERT INTO web.sample_data (\"Name\") VALUES ('taxidata')")
