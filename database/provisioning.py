@@ -53,8 +53,7 @@ def prepare_user(
     if object_id and not sid:
         report(f"User {name} is created for object id {object_id}.")
         cursor.execute(
-            f"CREATE USER {_identifier(name)} FROM EXTERNAL PROVIDER"
-            f" WITH OBJECT_ID = '{object_id}'"
+            f"CREATE USER {_identifier(name)} FROM EXTERNAL PROVIDER WITH OBJECT_ID = '{object_id}'"
         )
 
 

@@ -28,20 +28,21 @@ def changes(server: TdsServer) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("sid", "object_id", "client_id", "expected"),
+    ("sid", "ids", "expected"),
     [
-        (None, OBJECT, CLIENT, [CREATE]),
-        (None, OBJECT, None, [CREATE]),
-        (None, None, CLIENT, []),  # the grants script creates the user by its name
-        (str(CLIENT).upper(), OBJECT, CLIENT, []),
-        (str(OBJECT), OBJECT, None, []),
-        (str(OBJECT), OBJECT, CLIENT, [DROP, CREATE]),  # the app was deleted and created again
-        (str(OBJECT), None, CLIENT, [DROP]),
+        (None, (OBJECT, CLIENT), [CREATE]),
+        (None, (OBJECT, None), [CREATE]),
+        (None, (None, CLIENT), []),  # the grants script creates the user by its name
+        (str(CLIENT).upper(), (OBJECT, CLIENT), []),
+        (str(OBJECT), (OBJECT, None), []),
+        (str(OBJECT), (OBJECT, CLIENT), [DROP, CREATE]),  # the app was deleted and created again
+        (str(OBJECT), (None, CLIENT), [DROP]),
     ],
 )
 def test_the_apps_user_is_that_of_its_present_identity(
-    server: TdsServer, connect: Connect, sid, object_id, client_id, expected
+    server: TdsServer, connect: Connect, sid, ids, expected
 ):
+    object_id, client_id = ids
     rows = [(sid,)] if sid else []
     server.on_execute(
         lambda r: Reply(Rows((Column("sid"),), rows)) if "SELECT" in r.statement else Reply()
