@@ -403,7 +403,7 @@ if [ -n "$runs_sql" ]; then
     fi
 fi
 if [ -z "$DRY_RUN" ]; then
-    git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1 ||
+    git -C "$project" rev-parse --quiet --verify HEAD >/dev/null ||
         stop "'$project' is not a git checkout with a commit: the files that git tracks are what is deployed. Nothing was created."
 fi
 

@@ -1,18 +1,24 @@
 """azure-deploy.sh against a stand-in for az that records (az_recorder.py)."""
 
+import contextlib
 import json
 import os
 import re
 import runpy
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.contract.server import bare_environment
 
 ROOT = Path(__file__).parents[2]
 BASH = shutil.which("bash")
@@ -86,9 +92,16 @@ class Machine:
         path.write_text("#!/bin/bash\n" + body)
         path.chmod(0o755)
 
-    def deploy(self, *words: str, answer: str = "", path: str = "", **environment: str) -> Finished:
+    def deploy(
+        self,
+        *words: str,
+        answer: str = "",
+        path: str = "",
+        project: Path | None = None,
+        **environment: str,
+    ) -> Finished:
         done = subprocess.run(
-            [BASH, str(self.project / "azure-deploy.sh"), *words],
+            [BASH, str((project or self.project) / "azure-deploy.sh"), *words],
             capture_output=True,
             text=True,
             input=answer,
@@ -131,6 +144,10 @@ class Machine:
     def sent(self, name: str) -> str:
         with zipfile.ZipFile(self.cloud_folder / "code.zip") as archive:
             return archive.read(name).decode()
+
+    def unpack(self, folder: Path) -> None:
+        with zipfile.ZipFile(self.cloud_folder / "code.zip") as archive:
+            archive.extractall(folder)
 
     def forget_calls(self) -> None:
         (self.cloud_folder / "calls.jsonl").unlink()
@@ -679,3 +696,55 @@ def test_the_documented_lines_work_as_printed(machine):
     assert "azure-deploy.sh:" not in done.stderr
     (line,) = machine.flask
     assert line.startswith("sql deploy --target WWIF --app-name ")
+
+
+def test_what_is_deployed_starts_by_its_startup_command_and_stops_by_a_sigterm_to_its_shell(
+    machine, tmp_path
+):
+    """As App Service does it: the archive unpacked, the app's settings, and a start script of sh,
+    whose last line is the startup command, as the process that gets SIGTERM."""
+    anyone_owns_it = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    words = ("--sql-server", "existing", "--no-grants", "--setting", "AUTH=none")
+    finished = machine.deploy(*words, project=ROOT, **anyone_owns_it)
+    assert finished.code == 0, finished.shown
+    (app,) = machine.cloud["app"].values()
+    site = tmp_path / "wwwroot"
+    machine.unpack(site)
+    start = tmp_path / "startup.sh"
+    start.write_text(
+        f"cd '{site}'\nexport PYTHONDONTWRITEBYTECODE=1\n{app['config']['startup-file']}\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        ["/bin/sh", str(start)],
+        env=bare_environment(
+            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            PORT=str(port),
+            WEBSITE_SITE_NAME="shop",
+            WEB_CONCURRENCY="1",
+            SQLAZURECONNSTR_WWIF="Server=nowhere.invalid;UID=u;PWD=p",
+            **app["appsettings"],
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for line in process.stdout:
+            if "Listening at" in line:
+                break
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=20) as live:
+            assert live.status == 200
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
