@@ -337,13 +337,13 @@ if [ -n "$app_exists" ]; then
 fi
 # A --setting outranks what the web app has.
 for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
-    CONFIGURED="$(printf '%s\n' "$CONFIGURED" | grep -vx "${setting%%=*}" || true)"
+    CONFIGURED="$(printf '%s\n' "$CONFIGURED" | grep -Fvx -- "${setting%%=*}" || true)"
     [ -z "${setting#*=}" ] || CONFIGURED="$CONFIGURED
 ${setting%%=*}"
     case "$setting" in AUTH=*) AUTH_VALUE="${setting#*=}" ;; esac
 done
 
-configured() { printf '%s\n' "$CONFIGURED" | grep -qx "$1"; }
+configured() { printf '%s\n' "$CONFIGURED" | grep -Fqx -- "$1"; }
 
 # What App Service would otherwise show as a start that never ends.
 refuse_without_authentication() {
