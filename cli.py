@@ -59,12 +59,12 @@ def deploy_sql(
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
-    from database.connection_string import ConnectionString
-    from database.credentials import cloud_of
-    from database.deployment import DeploymentError, deploy, plan
+    from database.connect.connection_string import ConnectionString
+    from database.connect.credentials import cloud_of
     from database.dialects import dialect_of, server_of
     from database.provisioning import prepare_user
-    from database.sample_rows import fill_empty
+    from deploy.deployment import DeploymentError, deploy, plan
+    from deploy.sample_rows import fill_empty
 
     if sample and target != "WWIF":
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
@@ -121,7 +121,7 @@ def create_sql_database(target: str) -> None:
     """
     import pyodbc
 
-    from database.connection_string import ConnectionString
+    from database.connect.connection_string import ConnectionString
     from database.provisioning import create_database
 
     found = _target(target)
@@ -175,9 +175,9 @@ def _open(target: Target) -> "pyodbc.Connection":
     """A connection of its own to `target`; a ClickException says why there is none."""
     import pyodbc
 
-    from database.connection_string import ConnectionString
+    from database.connect.connection_string import ConnectionString
+    from database.connect.tokens import TokenUnavailable, from_environment, pack
     from database.dialects import Driver, DriverMissing, server_of
-    from database.tokens import TokenUnavailable, from_environment, pack
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -204,8 +204,8 @@ def check_sql(target: str | None) -> None:
     """
     import pyodbc
 
-    from database.check import missing
-    from resources.needs import needs_of
+    from deploy.required_objects import missing
+    from resources.needs import required_objects_of
 
     lacking = False
     for name in [target] if target else TARGETS:
@@ -214,7 +214,7 @@ def check_sql(target: str | None) -> None:
             click.echo(f"{name}: not configured.")
             lacking |= target is not None
             continue
-        needs = needs_of(current_app, name)
+        needs = required_objects_of(current_app, name)
         try:
             connection = _open(found)
             try:
@@ -239,7 +239,7 @@ def check_sql(target: str | None) -> None:
 
 def _served(name: str) -> Target | None:
     """The database that serves WWIF or TAXI, the embedded default (started) among them."""
-    from database.embedded import API_ROLE, EmbeddedError
+    from embedded.cluster import API_ROLE, EmbeddedError
 
     settings = read_settings()
     if not settings.embedded:
@@ -257,9 +257,9 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.tokens import TokenUnavailable, from_environment
     from database.dialects import server_of, wants_token
-    from database.tokens import TokenUnavailable, from_environment
 
     settings = read_settings()
     failed = False
@@ -324,8 +324,8 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 
     A file that is loaded already is left alone. The first file makes the shipped sample go.
     """
-    from database.embedded import EmbeddedError
     from database.errors import NotConfigured
+    from embedded.cluster import EmbeddedError
 
     try:
         cluster = current_app.extensions["databases"].cluster()
@@ -339,7 +339,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
     # Here, because Arrow takes a while to import, and an image that serves others does without.
     from tqdm import tqdm
 
-    from database.taxi_loader import LoadError, Progress, load
+    from taxi.loader import LoadError, Progress, load
 
     bar = tqdm(unit=" rows", unit_scale=True, delay=0.001, leave=False)
 
@@ -370,8 +370,8 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 @with_appcontext
 def openapi_command(postman: bool) -> None:
     """Print the OpenAPI document of the routes."""
-    from resources.openapi import document
-    from resources.postman import collection
+    from operations.openapi import document
+    from operations.postman import collection
 
     made = document(current_app)
     made = collection(made) if postman else made

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.server import bare_environment
+from testkit.server import bare_environment
 
 ROOT = Path(__file__).parents[2]
 BASH = shutil.which("bash")

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from flask.cli import FlaskGroup
 
 from app import create_app
-from database.credentials import cloud_of
+from database.connect.credentials import cloud_of
 from database.provisioning import prepare_user
-from tests.contract.server import bare_environment
+from testkit.server import bare_environment
+from testkit.tds.messages import Column
+from testkit.tds.script import Reply, Request, Rows, ServerError
+from testkit.tds.server import TdsServer
 from tests.wire.conftest import Connect
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import Reply, Request, Rows, ServerError
-from tests.wire.tds_server import TdsServer
 
 OBJECT = UUID("aaaaaaaa-0000-0000-0000-000000000001")
 CLIENT = UUID("bbbbbbbb-0000-0000-0000-000000000002")
