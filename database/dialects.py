@@ -251,9 +251,14 @@ class ConnectAttempt:
         )
 
 
+def server_of(given: ConnectionString) -> str:
+    """The server as the connection string names it, with its protocol and port; "" if unnamed."""
+    return given.get("SERVER", "SERVERNAME", "ADDR", "ADDRESS", "DATA SOURCE") or ""
+
+
 def peer_of(given: ConnectionString, family: str) -> int | str:
     """Where the socket leads: a port, or the path of PostgreSQL's Unix socket."""
-    server = given.get("SERVER", "SERVERNAME", "ADDR", "ADDRESS", "DATA SOURCE") or ""
+    server = server_of(given)
     if family == "sqlserver":
         _, _, port = server.partition(",")
         return int(port) if port.strip().isdigit() else 1433

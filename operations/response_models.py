@@ -134,7 +134,6 @@ class Welcome(_Answer):
     name: str
     version: str
     links: dict[str, str]
-    health: Ready
 
 
 class Fault(_Answer):

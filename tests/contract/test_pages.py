@@ -1,5 +1,7 @@
 """The way in: a page for browsers, JSON for others, and whether the databases answer."""
 
+import socket
+
 import pytest
 
 from testkit.api_client import Api, assert_problem
@@ -15,7 +17,6 @@ def test_a_program_is_told_in_json_where_everything_is(api, accept):
     assert response.headers["Content-Type"] == "application/json"
     assert "Accept" in response.headers["Vary"]
     body = response.json()
-    assert body["health"]["status"] == "ready"
     for link in body["links"].values():
         assert api.get(link).status_code == 200
 
@@ -78,3 +79,19 @@ def test_a_database_that_is_down_makes_the_api_not_ready_but_alive(half):
         }
         assert api.get("/health/live").json() == {"status": "live"}
         assert api.get("/").status_code == 200
+
+
+def test_only_readiness_connects_to_a_database_so_a_serverless_one_can_pause(run_folder, worker_id):
+    """App Service requests / for Always On and the health path, each every few minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        database.setblocking(False)
+        address = f"SERVER=127.0.0.1;PORT={database.getsockname()[1]};DATABASE=x;UID=x"
+        folder = run_folder / f"pausing-{worker_id}"
+        with Server(folder, POSTGRESQLCONNSTR_WWIF=address) as server, Api(server.url) as api:
+            for path in ("/", "/health/live"):
+                for accept in (BROWSER, "*/*"):
+                    assert api.get(path, headers={"Accept": accept}).status_code == 200
+            with pytest.raises(BlockingIOError):
+                database.accept()
+            assert api.get("/health/ready").status_code == 503
+            database.accept()[0].close()
