@@ -202,6 +202,13 @@ def when_it_recovers(cluster):
     return begun()
 
 
+def shared_locks(cluster):
+    """How many processes hold the users' lock."""
+    place = f":{(cluster.directory / 'users.lock').stat().st_ino} "
+    locks = Path("/proc/locks").read_text().splitlines()
+    return sum(place in lock and " READ " in lock and "->" not in lock for lock in locks)
+
+
 def lines_of_log(cluster):
     return (cluster.directory / "postgresql.log").read_text(errors="replace")
 
@@ -368,6 +375,8 @@ def test_a_start_waits_for_a_recovery_whose_starter_was_killed(copy, recovery, u
     user.kill()
     user.wait()
     second = use(copy.directory)
+    # The starter's pg_ctl has the first.
+    until(lambda: shared_locks(copy) == 2)
     recovery()
     ready(second)
     assert postmaster(copy) == before
