@@ -269,6 +269,8 @@ class EmbeddedCluster:
         return (
             self._status(
                 *("pg_isready", "-q", "-h", str(self.socket_directory), "-p", str(PORT)),
+                # Without a role that is let in, each look would leave two lines in the log.
+                *("-U", OWNER, "-d", "postgres"),
             )
             == 0
         )

@@ -66,6 +66,8 @@ def kill_and_start(directory: Path, *, rounds: int, seed: int) -> Report:
     """`rounds` times: one or two users of the cluster in `directory`, one deed of DEEDS after up to
     1.5 s, and a start in this process, which must answer and have every row that was committed.
     """
+    # A job in the background of a script inherits it ignored, and so would the users.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chance, report = random.Random(seed), Report()
     for number in range(rounds):
         cluster = EmbeddedCluster(directory, prepare=prepare, fingerprint="kills")

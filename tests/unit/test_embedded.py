@@ -25,9 +25,12 @@ from settings import ROOT
 PATIENCE_SECONDS = 30
 # A process that uses the cluster of argv[1] until a line comes in, and says when it does.
 USER = """
-import sys
+import signal, sys
 from pathlib import Path
 from database.embedded import EmbeddedCluster
+
+# A job in the background of a script inherits it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def prepare(cluster):
     with open(cluster.directory / "prepared.log", "a") as log:
