@@ -31,8 +31,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from settings import ROOT, TARGETS
-from tests.chaos.cluster import fresh_cluster, socket_of
-from tests.chaos.proxy import Proxy
+from testkit.cluster import fresh_cluster, socket_of
+from testkit.proxy import Proxy
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = (ROOT / "compose.yaml").read_text()

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
 from settings import ROOT
 
 # Longer than the longest stop and recovery of so small a database.
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 60
 USER = """
 import sys
 from pathlib import Path
-from database.embedded import EmbeddedCluster, EmbeddedError
+from embedded.cluster import EmbeddedCluster, EmbeddedError
 from tests.chaos.kills import prepare
 
 cluster = EmbeddedCluster(Path(sys.argv[1]), prepare=prepare, fingerprint="kills")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from database.embedded import EmbeddedCluster
-from tests.contract.api import Api, unique_name
-from tests.contract.server import Server
+from embedded.cluster import EmbeddedCluster
+from testkit.api_client import Api, unique_name
+from testkit.server import Server
 
 PATIENCE_SECONDS = 30
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from database import embedded
-from database.embedded import (
+from embedded import cluster as embedded
+from embedded.cluster import (
     LOG_MAX_BYTES,
     LONGEST_SOCKET_DIRECTORY,
     EmbeddedCluster,
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 30
 USER = """
 import signal, sys
 from pathlib import Path
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
 
 # A job in the background of a script inherits it ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,7 +46,7 @@ cluster.stop()
 FORKED = """
 import os, sys
 from pathlib import Path
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
 
 cluster = EmbeddedCluster(Path(sys.argv[1]))
 cluster.start()
