@@ -73,6 +73,7 @@ class Databases:
                 )
                 cluster.start()
                 self._started.append(cluster)
+                cluster.watch()
                 self._cluster = cluster
             return self._cluster
 
