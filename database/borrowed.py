@@ -75,11 +75,8 @@ class BorrowedConnection:
             return
         try:
             if not self._spoiled:
-                # A session is reset with no statement open.
-                for cursor in [*self._cursors]:
-                    cursor.close()
-                self._session.take_back()
-        except pyodbc.Error:
+                self._session.watched(self._return, self._deadline)
+        except (pyodbc.Error, DeadlineExceeded):
             self._spoiled = True
         finally:
             if self._spoiled:
@@ -87,10 +84,10 @@ class BorrowedConnection:
             else:
                 lease.checkin()
 
-    def watched(self, work: Callable[[], Any], cursor: pyodbc.Cursor) -> Any:
-        """What `work()` on `cursor` gives, cancelled at the deadline."""
+    def watched(self, work: Callable[[], Any], cursor: pyodbc.Cursor | None = None) -> Any:
+        """What `work()` on `cursor` gives, cancelled at the deadline; cut without a cursor."""
         try:
-            return self._session.watched(work, cursor, self._deadline)
+            return self._session.watched(work, self._deadline, cursor)
         except DeadlineExceeded:
             # The cancel may still be on its way to what would run next.
             self._spoiled = True
@@ -105,7 +102,13 @@ class BorrowedConnection:
     def _end_transaction(self, end: Callable[[], None]) -> None:
         # A spoiled one ends with its connection, and in autocommit there is none.
         if not self._spoiled and not self._raw.autocommit:
-            end()
+            self.watched(end)
+
+    def _return(self) -> None:
+        # A session is reset with no statement open.
+        for cursor in [*self._cursors]:
+            cursor.close()
+        self._session.take_back()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)

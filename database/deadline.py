@@ -115,6 +115,10 @@ class Watched:
         self.at = math.inf
 
     @property
+    def watch(self) -> Watch:
+        return self._watch
+
+    @property
     def fired(self) -> bool:
         """Whether a deadline passed."""
         return self._fired
