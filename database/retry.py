@@ -18,9 +18,10 @@ from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
 
 T = TypeVar("T")
 BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
-# A call whose every attempt is a deadlock victim should say so before the deadline does; a
-# database that is away is waited for until the deadline.
-CONTENTION_ATTEMPTS = 10
+# Attempts at most, the first one included; any other kind is retried until the deadline. Each
+# deadlock costs PostgreSQL's deadlock_timeout of a second, in which the locks of the others wait;
+# 4060 is also what a wrong database name gives.
+MOST_ATTEMPTS = {Kind.CONTENTION: 4, Kind.NOT_OPEN: 4}
 
 
 def is_transient(error: BaseException) -> bool:
@@ -52,8 +53,8 @@ def again(
     def stop(state: RetryCallState) -> bool:
         if state.upcoming_sleep >= deadline.at - time.monotonic():
             return True
-        contended = state.outcome.exception().kind is Kind.CONTENTION
-        return contended and state.attempt_number >= CONTENTION_ATTEMPTS
+        most = MOST_ATTEMPTS.get(state.outcome.exception().kind)
+        return most is not None and state.attempt_number >= most
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),
@@ -69,7 +70,7 @@ def again(
         if error.kind.transient:
             if deadline.passed():
                 raise DeadlineExceeded("The deadline passed in the last attempt.") from None
-            raise Unavailable(str(error), retry_after=max(1.0, error.wait)) from None
+            raise Unavailable(str(error), retry_after=error.wait, failure=error) from None
         raise
 
 

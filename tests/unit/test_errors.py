@@ -1,6 +1,7 @@
 """What a failure means is read from its number or SQLSTATE, in one table that cites its sources."""
 
 import ast
+import copy
 from collections import Counter
 
 import pyodbc
@@ -11,7 +12,7 @@ from database.errors import SQL_SERVER, SQLSTATES, DatabaseError, Kind, classify
 from settings import ROOT
 
 DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server]"
-SOURCES = {"azure", "sql", "synapse", "pg", "odbc"}
+SOURCES = {"azure", "sql", "synapse", "ef", "pg", "odbc"}
 TABLE = [*SQL_SERVER.items(), *SQLSTATES.items()]
 
 
@@ -77,7 +78,14 @@ def test_a_number_of_the_server_decides_whatever_the_sqlstate(number, rule):
         (229, Kind.FORBIDDEN),
         (2812, Kind.NOT_DEPLOYED),
         (18456, Kind.LOGIN_REFUSED),
-        (4060, Kind.LOGIN_REFUSED),
+        (4060, Kind.NOT_OPEN),
+        (3906, Kind.RESUMING),
+        (3980, Kind.LOST),
+        (208, Kind.NO_SUCH_OBJECT),
+        (8144, Kind.WRONG_PARAMETERS),
+        (8134, Kind.FAULTY),
+        (1105, Kind.FULL),
+        (9002, Kind.FULL),
         (33557097, Kind.UNKNOWN),
     ],
 )
@@ -145,6 +153,9 @@ def test_another_sqlstate_of_a_raise_is_no_status(sqlstate):
         ("28P01", Kind.LOGIN_REFUSED),
         ("42501", Kind.FORBIDDEN),
         ("42883", Kind.NOT_DEPLOYED),
+        ("42P01", Kind.NO_SUCH_OBJECT),
+        ("22012", Kind.FAULTY),
+        ("53100", Kind.FULL),
         ("57014", Kind.CANCELLED),
         ("XX000", Kind.UNKNOWN),
     ],
@@ -168,6 +179,53 @@ def test_a_cut_is_a_lost_connection_wherever_it_comes(function):
         assert found.kind is Kind.LOST
         assert found.kind.transient
         assert found.kind.spoils_connection
+
+
+# What Microsoft's, EF Core's or Data API builder's lists have, and the server says in passing.
+MISSED = (921, 941, 952, 988, 3906, 3980, 4060, 10930, 20041, 40642, 40648, 40671, 40675, 40890)
+
+
+@pytest.mark.parametrize("number", [*MISSED, 40903, 49802])
+def test_what_passes_by_itself_is_transient(number):
+    assert classify(server_error("42000", number)).kind.transient
+
+
+def test_a_connection_that_timed_out_is_lost():
+    assert classify(driver_error("HYT01", "Connection timeout expired")).kind is Kind.LOST
+
+
+def test_a_missing_driver_is_not_transient():
+    text = "[01000] [unixODBC][Driver Manager]Can't open lib 'x' : file not found (0) (SQLDriver"
+    found = classify(pyodbc.Error("01000", text + "Connect)"))
+    assert found.kind is Kind.MISCONFIGURED
+    assert not found.kind.transient
+
+
+@pytest.mark.parametrize("error", [server_error("42000", 1105), postgresql_error("53100", "full")])
+def test_a_full_disk_is_not_tried_again_and_asks_to_wait(error):
+    found = classify(error)
+    assert found.kind is Kind.FULL
+    assert not found.kind.transient
+    assert found.wait == 30
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (server_error("42S02", 208, "Invalid object\n name 'x'."), "Invalid object name 'x'."),
+        (postgresql_error("P0001", "boo (1) x"), "ERROR: boo (1) x"),
+        (driver_error("HYT00", "Login timeout expired"), "Login timeout expired"),
+        (pyodbc.Error(), ""),
+    ],
+)
+def test_what_the_server_said_is_kept_for_the_log_on_one_line(error, said):
+    assert classify(error).said == said
+
+
+def test_a_copy_means_the_same():
+    found = classify(server_error("42000", 40613))
+    copied = copy.copy(found)
+    assert (str(copied), copied.kind, copied.said) == (str(found), found.kind, found.said)
 
 
 @pytest.mark.parametrize(
