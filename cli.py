@@ -187,7 +187,8 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.translation import to_odbc
+    from database.connection_string import ConnectionStringError
     from database.dialects import wants_token
     from database.tokens import TokenUnavailable, from_environment
 
@@ -200,9 +201,8 @@ def token_command() -> None:
             click.echo(f"{name}: {what}; no token needed.")
             continue
         try:
-            if not wants_token(
-                ConnectionString(target.connection_string), family=target.driver_family
-            ):
+            given = to_odbc(target.connection_string, family=target.driver_family)
+            if not wants_token(given, family=target.driver_family):
                 click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
                 continue
             tokens = from_environment(settings.identity)

@@ -43,6 +43,11 @@ class ConnectionString:
                 return self._values[key.upper()]
         return None
 
+    @property
+    def values(self) -> Mapping[str, str]:
+        """All values, by key in upper case."""
+        return dict(self._values)
+
     def with_defaults(self, defaults: Mapping[str, str]) -> "ConnectionString":
         """A copy that has each of `defaults` whose key is absent."""
         copy = ConnectionString("")

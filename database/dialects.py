@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyodbc
 
+from database.connect.translation import to_odbc
 from database.connection_string import ConnectionString, ConnectionStringError
 from database.errors import DatabaseError, Kind
 from database.sockets import FoundSocket, SocketFinder, TaggedSockets
@@ -177,12 +178,13 @@ def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:
 class Driver:
     """How a database is connected to: a completed connection string and, maybe, a token.
 
-    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, and
-    ConnectionStringError with a sentence when a token would travel unencrypted.
+    connection_string: ODBC, ADO.NET or a URL. family: "sqlserver" or "postgresql". Raises
+    DriverMissing when no driver fits, and ConnectionStringError with a sentence when a keyword
+    can't be translated or a token would travel unencrypted.
     """
 
     def __init__(self, connection_string: str, *, family: str) -> None:
-        given = ConnectionString(connection_string)
+        given = to_odbc(connection_string, family=family)
         self.wants_token = wants_token(given, family=family)
         if self.wants_token:
             refuse_token_in_clear(given)

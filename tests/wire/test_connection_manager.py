@@ -477,3 +477,25 @@ def test_at_the_limit_of_sessions_a_call_waits_for_a_working_connection(
         assert time.monotonic() - began < 3
         assert first.result().json == "[]"
     assert len(server.logins) == 2
+
+
+# Connection strings of other clients
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Data Source=tcp:127.0.0.1,{port};Initial Catalog=WWIF;User ID=reader;Password='se;cret';"
+        "Encrypt=False;TrustServerCertificate=False;MultipleActiveResultSets=True;"
+        "Persist Security Info=False;Connection Timeout=30;",
+        "mssql+pyodbc://reader:se%3Bcret@127.0.0.1:{port}/WWIF?Encrypt=no",
+    ],
+)
+def test_a_translated_connection_string_logs_in(server: TdsServer, form: str):
+    manager = ConnectionManager(form.format(port=server.port), family="sqlserver")
+    try:
+        assert manager.call("web.get_customer").json
+        (login,) = server.logins
+        assert (login.user, login.password, login.database) == ("reader", "se;cret", "WWIF")
+    finally:
+        manager.close()
