@@ -268,7 +268,7 @@ class ConnectionManager:
     def _lend(self, deadline: Deadline) -> BorrowedConnection:
         lease = self._checkout(deadline)
         try:
-            return BorrowedConnection(lease, deadline)
+            return BorrowedConnection(lease, deadline, self.name)
         except BaseException as error:
             lease.evict()
             raise _meaning(error) from None

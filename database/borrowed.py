@@ -4,6 +4,7 @@ To the library it is a pyodbc connection (DB-API 2, PEP 249): statements of its 
 own errors. To the pool it is a lease that close() ends.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from database.deadline import Deadline
 from database.errors import DeadlineExceeded, classify
 from database.lease import Lease
 from database.session import Session
+
+log = logging.getLogger(__name__)
 
 # The methods of a cursor in which the server can keep one waiting.
 WAITING = frozenset(
@@ -29,9 +32,10 @@ class BorrowedConnection:
     cancelled at `deadline`. One thread at a time. Raises pyodbc.Error.
     """
 
-    __slots__ = ("_cursors", "_deadline", "_lease", "_raw", "_session", "_spoiled")
+    __slots__ = ("_cursors", "_deadline", "_lease", "_name", "_raw", "_session", "_spoiled")
 
-    def __init__(self, lease: Lease[Session], deadline: Deadline) -> None:
+    def __init__(self, lease: Lease[Session], deadline: Deadline, name: str) -> None:
+        self._name = name
         self._lease = lease
         self._session = lease.connection
         self._deadline = deadline
@@ -93,7 +97,9 @@ class BorrowedConnection:
             self._spoiled = True
             raise
         except pyodbc.Error as error:
-            self._spoiled |= classify(error).kind.spoils_connection
+            failure = classify(error)
+            log.error("failed statement: a borrowed connection of %s: %s", self._name, failure.report)
+            self._spoiled |= failure.kind.spoils_connection
             raise
 
     def forget(self, cursor: "BorrowedCursor") -> None:

@@ -149,8 +149,8 @@ class DatabaseError(Exception):
     sqlstate: five characters; native: the server's number, 0 when the driver made the error;
     message: what a procedure said to the client (Kind.CHOSEN only); status: the HTTP status it
     chose; wait: seconds that the source of the number asks to wait before another attempt;
-    said: for the log alone, the server's or driver's message on one line. It may hold data of the
-    request where the kind is CONSTRAINT or BAD_VALUE.
+    said: the server's or driver's message on one line, for logs only. Values of the request are
+    left out: of a constraint's message those in parentheses, of a refused value's all of it.
     """
 
     def __init__(
@@ -172,6 +172,11 @@ class DatabaseError(Exception):
         self.status = status
         self.wait = wait
         self.said = said
+
+    @property
+    def report(self) -> str:
+        """What a log line has of it: kind, SQLSTATE, number and message."""
+        return f"{self}: {self.said}" if self.said else str(self)
 
     def __copy__(self) -> "DatabaseError":
         # By default the text would become the kind.
@@ -206,13 +211,16 @@ def classify(error: Exception) -> DatabaseError:
     """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
     sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
     meaning = _meaning(sqlstate, text)
-    meaning.said = _said(text)
+    if meaning.kind is not Kind.BAD_VALUE:
+        said = _said(text)
+        constrained = meaning.kind is Kind.CONSTRAINT
+        meaning.said = re.sub(r"\(.*\)", "(…)", said) if constrained else said
     return meaning
 
 
 def _said(text: str) -> str:
-    """The message without its origins and number, on one line."""
-    inner = _DRIVER_NUMBER.sub("", _ORIGINS.sub("", text))
+    """The message without its origins, PostgreSQL's details and the number, on one line."""
+    inner = _DRIVER_NUMBER.sub("", _ORIGINS.sub("", text)).partition("\nDETAIL: ")[0]
     return " ".join(inner.split())[:LONGEST_SAID]
 
 

@@ -155,7 +155,6 @@ def _of_database(error: DatabaseError) -> Problem:
         return Problem(
             "unavailable", "The database can't be asked now.", retry_after=max(1.0, error.wait)
         )
-    log.error("database: %s", error)
     slug, detail = _BY_KIND.get(error.kind, ("internal", "The request could not be answered."))
     retry_after = max(1.0, error.wait) if slug == "unavailable" else None
     return Problem(slug, detail, retry_after=retry_after)

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 from collections import Counter
 
 import pyodbc
@@ -222,6 +223,20 @@ def test_what_the_server_said_is_kept_for_the_log_on_one_line(error, said):
     assert classify(error).said == said
 
 
+def test_values_of_a_request_are_left_out_of_what_is_kept_for_the_log():
+    duplicate = "Cannot insert duplicate key in 'Sales.x'. The duplicate key value is (John (Doe))."
+    refused = "Conversion failed when converting the nvarchar value 'John' to data type int."
+    for error in (
+        server_error("23000", 2627, duplicate),
+        server_error("22018", 245, refused),
+        postgresql_error("23505", 'violates "UQ_x"\nDETAIL: Key (name)=(John Doe) exists.'),
+        postgresql_error("22P02", 'invalid input syntax for type integer: "John"'),
+    ):
+        assert "John" not in classify(error).report
+    assert "Sales.x" in classify(server_error("23000", 2627, duplicate)).report
+    assert 'violates "UQ_x"' in classify(postgresql_error("23505", 'violates "UQ_x"')).report
+
+
 def test_a_copy_means_the_same():
     found = classify(server_error("42000", 40613))
     copied = copy.copy(found)
@@ -247,3 +262,20 @@ def test_what_is_logged_has_the_number_and_nothing_that_the_driver_said():
         assert isinstance(found, DatabaseError)
         assert "John" not in str(found)
         assert found.sqlstate in str(found)
+
+
+AZURE_ROWS = re.findall(
+    r"`([^`]+)`,? \((\d+)\)", (ROOT / "docs" / "azure.md").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize(("message", "number"), AZURE_ROWS)
+def test_each_message_of_the_azure_page_is_what_the_log_has(message, number):
+    found = classify(server_error("42000", int(number), message))
+    assert found.kind is not Kind.UNKNOWN
+    assert message in found.report
+    assert number in found.report
+
+
+def test_the_azure_page_has_messages_with_numbers():
+    assert {"18456", "40615", "229", "2812", "208", "40613", "4060"} <= {n for _, n in AZURE_ROWS}
