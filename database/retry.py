@@ -6,6 +6,7 @@ asking the same. Waits are exponential with full jitter; a number whose source n
 (throttling) waits at least that long. When the deadline would pass in the wait, it is not begun.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -22,6 +23,10 @@ BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
 # deadlock costs PostgreSQL's deadlock_timeout of a second, in which the locks of the others wait;
 # 4060 is also what a wrong database name gives.
 MOST_ATTEMPTS = {Kind.CONTENTION: 4, Kind.NOT_OPEN: 4}
+
+# After so many seconds of retries a conflict is reported, for each attempt may wait behind all the
+# others for its locks: the caller can choose whether to go on.
+CONTENTION_SECONDS = 3.0
 
 
 def is_transient(error: BaseException) -> bool:
@@ -44,6 +49,7 @@ def again(
     what the last attempt raised.
     """
     pending: list[DatabaseError] = [first]
+    began = time.monotonic()
 
     def run() -> T:
         if pending:
@@ -53,8 +59,10 @@ def again(
     def stop(state: RetryCallState) -> bool:
         if state.upcoming_sleep >= deadline.at - time.monotonic():
             return True
-        most = MOST_ATTEMPTS.get(state.outcome.exception().kind)
-        return most is not None and state.attempt_number >= most
+        kind = state.outcome.exception().kind
+        if kind is Kind.CONTENTION and time.monotonic() - began > CONTENTION_SECONDS:
+            return True
+        return state.attempt_number >= MOST_ATTEMPTS.get(kind, math.inf)
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),

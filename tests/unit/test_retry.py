@@ -2,6 +2,7 @@
 
 import pytest
 
+from database import retry
 from database.deadline import Deadline
 from database.errors import SQL_SERVER, DatabaseError, DeadlineExceeded, Kind, Unavailable
 from database.retry import MOST_ATTEMPTS, again
@@ -125,3 +126,12 @@ def test_a_wrong_database_name_costs_seconds_not_the_deadline():
     with pytest.raises(Unavailable):
         attempts.run(failure(Kind.NOT_OPEN, wait=wait), deadline=30)
     assert 2 <= sum(attempts.slept) <= 5
+
+
+def test_conflicts_that_take_long_are_reported_before_the_attempts_are_used_up(monkeypatch):
+    """Each attempt may wait for its locks behind all the others."""
+    monkeypatch.setattr(retry, "CONTENTION_SECONDS", 0.0)
+    attempts = Attempts(*[failure(Kind.CONTENTION)] * 1000)
+    with pytest.raises(Unavailable):
+        attempts.run(failure(Kind.CONTENTION), deadline=1e6)
+    assert attempts.made == 0
