@@ -98,7 +98,7 @@ class BorrowedConnection:
             raise
         except pyodbc.Error as error:
             failure = classify(error)
-            log.error("failed statement: a borrowed connection of %s: %s", self._name, failure.report)
+            log.error("failed statement on %s (borrowed): %s", self._name, failure.report)
             self._spoiled |= failure.kind.spoils_connection
             raise
 

@@ -11,6 +11,11 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from database.connection_string import ConnectionString, ConnectionStringError
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # A value of ADO.NET may be quoted, the quote doubled inside; ODBC knows braces only.
 _ADO_ATTRIBUTE = re.compile(
     r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|\{(?:[^}]|\}\})*\}|[^;]*?)\s*(?:;|$)"""
@@ -18,27 +23,27 @@ _ADO_ATTRIBUTE = re.compile(
 _YES = ("true", "yes", "mandatory", "sspi", "1")
 _NO = ("false", "no", "optional", "0")
 # Only ADO.NET and Npgsql have these; then quotes are theirs too.
-_ADO_ONLY = frozenset(
+_ADO_ONLY = _words(
     "datasource initialcatalog userid password integratedsecurity persistsecurityinfo host"
-    " multipleactiveresultsets".split()
+    " multipleactiveresultsets"
 )
 # Of no effect here: the pool, the timeouts and the retries are the product's settings.
-_OWN = frozenset(
+_OWN = _words(
     "pooling maxpoolsize minpoolsize maximumpoolsize minimumpoolsize connectionlifetime"
     " loadbalancetimeout poolblockingperiod connectionreset enlist connectiontimeout"
     " connecttimeout timeout commandtimeout persistsecurityinfo connectretrycount"
     " connectretryinterval multipleactiveresultsets asynchronousprocessing typesystemversion"
-    " connectionidlelifetime connectionpruninginterval includeerrordetail".split()
+    " connectionidlelifetime connectionpruninginterval includeerrordetail"
 )
 # The driver's own keywords, besides those that the tables below spell otherwise.
-_ODBC_SQL_SERVER = frozenset(
+_ODBC_SQL_SERVER = _words(
     "driver dsn filedsn server addr address database uid pwd trusted_connection encrypt app wsid"
     " trustservercertificate authentication applicationintent multisubnetfailover language"
     " failover_partner hostnameincertificate servercertificate serverspn failoverpartnerspn"
     " columnencryption packetsize keepalive keepaliveinterval ipaddresspreference regional"
     " transparentnetworkipresolution mars_connection longasmax retryexec ansinpw quotedid"
     " attestationurl description network clientcertificate clientkey usefmtonly"
-    " getdataextensions vectortypesupport autotranslate concatnullyieldsnull".split()
+    " getdataextensions vectortypesupport autotranslate concatnullyieldsnull"
 )
 _SQL_SERVER = {
     "datasource": "SERVER",
@@ -54,9 +59,13 @@ _SQL_SERVER = {
     "failoverpartner": "Failover_Partner",
     "columnencryptionsetting": "ColumnEncryption",
 }
-_FLAGS = frozenset(
-    ("trustservercertificate", "multisubnetfailover", "trusted_connection", "integratedsecurity")
-)
+_FLAGS = {
+    "encrypt": "Encrypt",
+    "trustservercertificate": "TrustServerCertificate",
+    "multisubnetfailover": "MultiSubnetFailover",
+    "trusted_connection": "Trusted_Connection",
+    "integratedsecurity": "Trusted_Connection",
+}
 # ADO.NET's name without blanks: the driver's. "" is an access token, which is what it means.
 _AUTHENTICATION = {
     "activedirectorydefault": "",
@@ -78,15 +87,15 @@ _POSTGRESQL = {
     "sslmode": "SSLmode",
 }
 # What Npgsql has and psqlodbc has not.
-_NOT_ON_POSTGRESQL = frozenset(
+_NOT_ON_POSTGRESQL = _words(
     "searchpath clientcertificate passfile integratedsecurity kerberosservicename options"
-    " targetsessionattributes loadbalancehosts multiplexing".split()
+    " targetsessionattributes loadbalancehosts multiplexing"
 )
 # libpq parameters of a URL that psqlodbc passes on in PQOPT.
-_LIBPQ = frozenset(
+_LIBPQ = _words(
     "connect_timeout application_name sslrootcert sslcert sslkey sslcrl channel_binding gssencmode"
     " keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout"
-    " target_session_attrs options client_encoding".split()
+    " target_session_attrs options client_encoding"
 )
 _URL = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
 
@@ -138,19 +147,12 @@ def _sql_server(given: Mapping[str, str], *, lenient: bool) -> ConnectionString:
     values: dict[str, str] = {}
     for key, value in given.items():
         name = _plain(key)
-        if name in _OWN:
+        if name in _OWN or (name == "integratedsecurity" and _flag(value) == "no"):
             continue
-        if name == "encrypt":
-            values["Encrypt"] = _flag(value, other=value.lower())
-        elif name == "authentication":
+        if name == "authentication":
             values["Authentication"] = _authentication(value)
         elif name in _FLAGS:
-            flag = _flag(value, other=value)
-            if name == "integratedsecurity":
-                name = "trusted_connection"
-                if flag == "no":
-                    continue
-            values[name] = flag
+            values[_FLAGS[name]] = _flag(value)
         elif name in _SQL_SERVER:
             values.setdefault(_SQL_SERVER[name], value)
         elif name in _ODBC_SQL_SERVER:
@@ -285,9 +287,10 @@ def _libpq_option(name: str, value: str) -> str:
     return f"{name}='{escaped}'" if re.search(r"[\s'\\]", value) or not value else f"{name}={value}"
 
 
-def _flag(value: str, *, other: str) -> str:
+def _flag(value: str) -> str:
+    """yes or no, as the driver spells it; any other word (Encrypt=Strict) in lower case."""
     lower = value.strip().lower()
-    return "yes" if lower in _YES else "no" if lower in _NO else other
+    return "yes" if lower in _YES else "no" if lower in _NO else lower
 
 
 def _plain(key: str) -> str:

@@ -22,13 +22,14 @@ def swap(url: str, customers: tuple[int, int], names: tuple[str, str], first: in
     with Api(url) as api:
         for turn in itertools.count(first):
             if time.monotonic() > ends:
-                return statuses
+                break
             customer, name = customers[turn % 2], names[turn // 2 % 2]
             began = time.monotonic()
             reply = api.patch(f"/customer/{customer}", json={"CustomerName": name})
             assert time.monotonic() - began < LONGEST_SECONDS
             assert reply.status_code != 503 or "Retry-After" in reply.headers
             statuses[reply.status_code] += 1
+    return statuses
 
 
 def test_every_swap_of_two_names_gets_an_answer_soon(api):

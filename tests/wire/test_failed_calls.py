@@ -49,7 +49,7 @@ def failed_call(stream: io.StringIO) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("number", "message", "failure", "meaning"),
+    "expected",
     [
         (208, "Invalid object name 'dbo.trips'.", "no_such_object", "table or column missing"),
         (2812, "Could not find stored procedure 'web.x'.", "not_deployed", "procedure missing"),
@@ -63,11 +63,9 @@ def test_the_line_of_a_failed_call_names_everything(
     server: TdsServer,
     manager: ConnectionManager,
     said: io.StringIO,
-    number: int,
-    message: str,
-    failure: str,
-    meaning: str,
+    expected: tuple[int, str, str, str],
 ):
+    number, message, failure, meaning = expected
     answers = server.login_replies if number == 18456 else server.replies
     answers.append(Reply(ServerError(number, message)))
     with pytest.raises(DatabaseError):
@@ -78,8 +76,8 @@ def test_the_line_of_a_failed_call_names_everything(
     assert line["server_message"] == message
     assert len(line["sqlstate"]) == 5
     numbers = f"(SQLSTATE {line['sqlstate']}, native error {number})"
-    expected = f"failed call: web.put_customer on WWIF: {meaning} {numbers}: {message}"
-    assert line["message"] == expected
+    text = f"failed call: web.put_customer on WWIF: {meaning} {numbers}: {message}"
+    assert line["message"] == text
 
 
 def test_a_database_that_stays_away_is_named_with_its_last_message(
