@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pyodbc
 
+from database.connect.connection_string import ConnectionString, ConnectionStringError
+from database.connect.sockets import FoundSocket, SocketFinder, TaggedSockets
 from database.connect.translation import to_odbc
-from database.connection_string import ConnectionString, ConnectionStringError
 from database.errors import DatabaseError, Kind
-from database.sockets import FoundSocket, SocketFinder, TaggedSockets
 
 # Driver-manager pooling does not reuse connections on Linux, and ours needs to see each connect.
 pyodbc.pooling = False
@@ -207,24 +207,22 @@ class Driver:
                 "UseServerSidePrepare": "0",
             }
         self._given = given.with_defaults(defaults)
-        self._finder = SocketFinder(
-            peer_of(given, family), one_at_a_time=family == "postgresql"
-        )
+        self._finder = SocketFinder(peer_of(given, family), one_at_a_time=family == "postgresql")
         self._tag = _tagging(given, family)
 
-    def opening(self, timeout: float, *, token: bytes | None = None) -> "Opening":
+    def connect_attempt(self, timeout: float, *, token: bytes | None = None) -> "ConnectAttempt":
         """A connection about to be made within `timeout` seconds, rounded up to whole ones."""
         if self._tag is None:
-            return Opening(str(self._given), FoundSocket(self._finder), timeout, token)
+            return ConnectAttempt(str(self._given), FoundSocket(self._finder), timeout, token)
         tagged = self._tag()
-        return Opening(str(self._given.replaced(tagged.keywords)), tagged, timeout, token)
+        return ConnectAttempt(str(self._given.replaced(tagged.keywords)), tagged, timeout, token)
 
     def connect(self, timeout: float, *, token: bytes | None = None) -> pyodbc.Connection:
         """A new autocommit connection. Raises pyodbc.Error."""
-        return self.opening(timeout, token=token).connect()
+        return self.connect_attempt(timeout, token=token).connect()
 
 
-class Opening:
+class ConnectAttempt:
     """One connect, and the means to end it, or whatever it waits for later, from another thread."""
 
     def __init__(

@@ -210,7 +210,7 @@ class NotConfigured(Exception):
 def classify(error: Exception) -> DatabaseError:
     """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
     sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
-    meaning = _meaning(sqlstate, text)
+    meaning = translate_error(sqlstate, text)
     if meaning.kind is not Kind.BAD_VALUE:
         said = _said(text)
         constrained = meaning.kind is Kind.CONSTRAINT
@@ -224,7 +224,7 @@ def _said(text: str) -> str:
     return " ".join(inner.split())[:LONGEST_SAID]
 
 
-def _meaning(sqlstate: str, text: str) -> DatabaseError:
+def translate_error(sqlstate: str, text: str) -> DatabaseError:
     found = NATIVE_ERROR.search(text)
     native = int(found[1]) if found else 0
     if "[SQL Server]" in text:

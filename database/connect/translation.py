@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from database.connection_string import ConnectionString, ConnectionStringError
+from database.connect.connection_string import ConnectionString, ConnectionStringError
 
 
 def _words(text: str) -> frozenset[str]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from database.embedded import API_ROLE, EmbeddedCluster
+from embedded.cluster import API_ROLE, EmbeddedCluster
 from tests.chaos.conftest import Manage
 
 LIMIT = 2

@@ -11,11 +11,11 @@ import pytest
 
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
-from database.embedded import EmbeddedCluster
 from database.errors import DatabaseError, DeadlineExceeded, Unavailable
 from database.session import Answer
-from tests.chaos.cluster import socket_of
-from tests.chaos.proxy import Proxy
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import socket_of
+from testkit.proxy import Proxy
 
 CONNECTIONS = 8
 CLIENTS = 12

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.contract.api import Api, one, unique_name
+from testkit.api_client import Api, one, unique_name
 
 CLIENTS = 8
 SECONDS = 4.0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from database.connect.connection_string import ConnectionStringError
 from database.connect.translation import to_odbc
-from database.connection_string import ConnectionStringError
 from database.dialects import Driver
 
 PORTAL = (

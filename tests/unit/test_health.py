@@ -94,9 +94,7 @@ def test_the_last_known_state_is_served_with_its_age_while_a_probe_hangs(databas
     assert database.probed == 2
     database.failure = DatabaseError(Kind.UNREACHABLE)
     database.open.set()
-    assert probe.state(PATIENCE) == {
-        "state": "unreachable", "latency_ms": None, "age_seconds": 0.0
-    }
+    assert probe.state(PATIENCE) == {"state": "unreachable", "latency_ms": None, "age_seconds": 0.0}
 
 
 def test_many_who_ask_at_once_probe_the_database_once(database):

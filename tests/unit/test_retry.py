@@ -5,7 +5,7 @@ import pytest
 from database import retry
 from database.deadline import Deadline
 from database.errors import SQL_SERVER, DatabaseError, DeadlineExceeded, Kind, Unavailable
-from database.retry import MOST_ATTEMPTS, again
+from database.retry import MOST_ATTEMPTS
 
 TRANSIENT = [kind for kind in Kind if kind.transient]
 LASTING = [kind for kind in Kind if not kind.transient]
@@ -27,7 +27,7 @@ class Attempts:
         return "done"
 
     def run(self, first, *, deadline=30.0):
-        return again(
+        return retry(
             self,
             first,
             deadline=Deadline(deadline),

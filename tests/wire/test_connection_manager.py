@@ -18,12 +18,12 @@ from database.errors import (
     Kind,
     Unavailable,
 )
-from database.observation import Retry
+from database.events import Retry
 from database.retry import MOST_ATTEMPTS
-from tests.chaos.proxy import Proxy
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
-from tests.wire.tds_server import TdsServer
+from testkit.proxy import Proxy
+from testkit.tds.messages import Column
+from testkit.tds.script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
+from testkit.tds.server import TdsServer
 
 PROCEDURE = "web.put_customer"
 WRITE = json.dumps({"CustomerName": "Łódź 🦊", "_request": {"key": "k-1", "digest": "0" * 64}})
@@ -409,9 +409,7 @@ def redirected(server: TdsServer, certificate: str) -> Iterator[Proxy]:
     assert behind.failures == []
 
 
-def test_a_deadline_holds_on_a_frozen_network_behind_a_redirect(
-    redirected: Proxy, manage: Manage
-):
+def test_a_deadline_holds_on_a_frozen_network_behind_a_redirect(redirected: Proxy, manage: Manage):
     manager = manage(max_size=4)
     # At the same time, so that their sockets can't be told apart by when they appeared.
     with ThreadPoolExecutor(4) as crowd:

@@ -14,8 +14,8 @@ from database.deadline import Deadline
 from database.errors import DatabaseError, Unavailable
 from observability.logs import JsonFormatter, RequestLog, TextFormatter
 from observability.observer import Observer
-from tests.wire.tds_script import Reply, ServerError
-from tests.wire.tds_server import TdsServer
+from testkit.tds.script import Reply, ServerError
+from testkit.tds.server import TdsServer
 
 
 @pytest.fixture
