@@ -257,8 +257,9 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connect.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.connection_string import ConnectionStringError
     from database.connect.tokens import TokenUnavailable, from_environment
+    from database.connect.translation import to_odbc
     from database.dialects import server_of, wants_token
 
     settings = read_settings()
@@ -270,7 +271,7 @@ def token_command() -> None:
             click.echo(f"{name}: {what}; no token needed.")
             continue
         try:
-            given = ConnectionString(target.connection_string)
+            given = to_odbc(target.connection_string, family=target.driver_family)
             if not wants_token(given, family=target.driver_family):
                 click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
                 continue
