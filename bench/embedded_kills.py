@@ -11,8 +11,8 @@ import shutil
 import statistics
 import sys
 
-from tests.chaos.kills import kill_and_start
-from tests.places import TESTS
+from testkit.kills import kill_and_start
+from testkit.places import TESTS
 
 
 def main() -> int:

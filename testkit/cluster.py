@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedded.cluster import API_ROLE, PORT, EmbeddedCluster, find_binaries, unprivileged_account
 from embedded.sample import deploy_and_fill
-from tests.places import TESTS
+from testkit.places import TESTS
 
 ROOT = Path(__file__).resolve().parents[1]
 

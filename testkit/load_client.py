@@ -16,7 +16,7 @@ from typing import Any
 
 from settings import SETTINGS, TARGETS, variable_names
 from testkit.cluster import ROOT
-from tests.places import TESTS
+from testkit.places import TESTS
 
 START_TIMEOUT = 30.0
 # Long enough that only a hang reaches it: every request has a deadline far below.

@@ -12,9 +12,9 @@ import pytest
 
 from testkit.api_client import Api
 from testkit.engines import ENGINES, environment_of
+from testkit.places import TESTS
 from testkit.secret_watch import SecretWatch, leaks
 from testkit.server import Server
-from tests.places import TESTS
 
 # Set by the first process of a run and inherited by the workers of pytest-xdist.
 RUN_FOLDER = "TESTS_RUN_FOLDER"

@@ -1,6 +1,6 @@
 """Kills and stops of the embedded database at random moments; the long run is bench/."""
 
-from tests.chaos.kills import kill_and_start
+from testkit.kills import kill_and_start
 
 
 def test_after_kills_and_stops_at_random_moments_a_start_answers_and_no_row_is_lost(folder):

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from tests.container_start import command, environment, in_image, tmpfs_mounts, user
+from testkit.container_start import command, environment, in_image, tmpfs_mounts, user
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -109,7 +109,7 @@ def test_the_health_check_tells_a_live_server_from_a_failing_one(server, status,
 
 def test_the_container_starts_read_only_as_its_user_and_answers():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.container_start"],
+        [sys.executable, "-m", "testkit.container_start"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -264,8 +264,10 @@ def test_what_is_logged_has_the_number_and_nothing_that_the_driver_said():
         assert found.sqlstate in str(found)
 
 
+# The API never runs CREATE USER; that row is of deployments.
 AZURE_ROWS = re.findall(
-    r"`([^`]+)`,? \(([1-9]\d+)\)", (ROOT / "docs" / "azure.md").read_text(encoding="utf-8")
+    r"`([^`]+)`,? \(([1-9]\d+)\)(?! at `CREATE USER`)",
+    (ROOT / "docs" / "azure.md").read_text(encoding="utf-8"),
 )
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
-from database import retry
 from database.deadline import Deadline
 from database.errors import SQL_SERVER, DatabaseError, DeadlineExceeded, Kind, Unavailable
-from database.retry import MOST_ATTEMPTS
+from database.retry import MOST_ATTEMPTS, retry
 
 TRANSIENT = [kind for kind in Kind if kind.transient]
 LASTING = [kind for kind in Kind if not kind.transient]

@@ -1,6 +1,6 @@
 """Starts the API as its container does, without a container engine.
 
-Run as `python -m tests.container_start`. The files that .dockerignore lets into the image lie in a
+Run as `python -m testkit.container_start`. The files that .dockerignore lets into the image lie in a
 folder of root's. As root, in mount and network namespaces of its own (unshare): everything is
 read-only but what compose.yaml mounts, and the Dockerfile's command runs with the Dockerfile's
 environment, as its user. Without root, as this user in a copy without write permission, which is
@@ -193,7 +193,7 @@ def main() -> int:
     with image() as folder, fresh_cluster(f"container-{os.getpid()}") as cluster:
         database = socket_of(cluster)
         if subprocess.run(["unshare", "--mount", "--net", "true"], check=False).returncode == 0:
-            own = [sys.executable, "-m", "tests.container_start", "--inside", folder, database]
+            own = [sys.executable, "-m", "testkit.container_start", "--inside", folder, database]
             done = subprocess.run(["unshare", "--mount", "--net", *own], check=False, cwd=ROOT)
             return done.returncode
         print("Without root: this user, a copy without write permission, 127.0.0.1.")

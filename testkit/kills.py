@@ -22,7 +22,7 @@ USER = """
 import sys
 from pathlib import Path
 from embedded.cluster import EmbeddedCluster, EmbeddedError
-from tests.chaos.kills import prepare
+from testkit.kills import prepare
 
 cluster = EmbeddedCluster(Path(sys.argv[1]), prepare=prepare, fingerprint="kills")
 try:
