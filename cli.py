@@ -49,9 +49,11 @@ def deploy_sql(
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
+    from database.check import policies
     from database.deployment import DeploymentError, deploy, plan
     from database.dialects import dialect_of
     from database.sample_rows import fill_empty
+    from resources.needs import needs_of
 
     if sample and target != "WWIF":
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
@@ -73,6 +75,8 @@ def deploy_sql(
             return
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
+        for sentence in policies(connection, needs_of(current_app, target)):
+            click.echo(sentence)
         if sample:
             fill_empty(connection, report=click.echo)
     except pyodbc.Error as error:
@@ -107,6 +111,7 @@ def _open(target: Target) -> "pyodbc.Connection":
     """As _connect, to `target`."""
     import pyodbc
 
+    from database.deployment import open_when_resumed
     from database.dialects import Driver, DriverMissing
     from database.tokens import TokenUnavailable, from_environment, pack
 
@@ -115,10 +120,13 @@ def _open(target: Target) -> "pyodbc.Connection":
     try:
         driver = Driver(target.connection_string, family=target.driver_family)
         if not driver.wants_token:
-            return driver.connect(timeout)
+            return open_when_resumed(lambda: driver.connect(timeout), report=click.echo)
         tokens = from_environment(settings.identity)
         try:
-            return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
+            return open_when_resumed(
+                lambda: driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value)),
+                report=click.echo,
+            )
         finally:
             tokens.close()
     except (DriverMissing, TokenUnavailable, ValueError, pyodbc.Error) as error:
@@ -134,7 +142,7 @@ def check_sql(target: str | None) -> None:
     """
     import pyodbc
 
-    from database.check import missing
+    from database.check import missing, policies
     from resources.needs import needs_of
 
     lacking = False
@@ -145,17 +153,19 @@ def check_sql(target: str | None) -> None:
             lacking |= target is not None
             continue
         needs = needs_of(current_app, name)
+        notes: list[str] = []
         try:
             connection = _open(found)
             try:
                 sentences = missing(connection, needs)
+                notes = policies(connection, needs)
             finally:
                 connection.close()
         except pyodbc.Error as error:
             sentences = [f"could not be asked: {error.args[-1]}"]
         except click.ClickException as error:
             sentences = [error.message]
-        for sentence in sentences:
+        for sentence in [*sentences, *notes]:
             click.echo(f"{name}: {sentence}")
         if not sentences:
             click.echo(

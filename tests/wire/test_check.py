@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from database.check import Needs, missing
+from database.check import Needs, missing, policies
 from database.sample_rows import SAMPLES, fill_empty
 from settings import ROOT
+from tests.contract.server import bare_environment
 from tests.wire.conftest import Connect
 from tests.wire.tds_messages import Column
 from tests.wire.tds_script import Reply, Request, Rows, ServerError
@@ -70,6 +74,58 @@ def test_an_engine_that_does_not_tell_parameters_is_not_blamed(server: TdsServer
     refusal = Reply(ServerError(33557097, "relation does not exist"))
     server.on_execute(lambda r: refusal if "sys.parameters" in r.statement else script(r))
     assert missing(connect(), NEEDS) == []
+
+
+POLICY_COLUMNS = tuple(Column(name) for name in ("table_schema", "table", "schema", "policy"))
+WWI_POLICY = ("Sales", "Customers", "Application", "FilterCustomersBySalesTerritoryRole")
+
+
+def test_an_active_security_policy_on_a_table_in_use_has_a_sentence(
+    server: TdsServer, connect: Connect
+):
+    server.on_execute(lambda r: Reply(Rows(POLICY_COLUMNS, [WWI_POLICY])))
+    (said,) = policies(connect(), NEEDS)
+    assert said.startswith(
+        "Sales.Customers: the security policy Application.FilterCustomersBySalesTerritoryRole is on"
+    )
+    assert "docs/row-level-security.md" in said
+    (request,) = server.executions
+    assert "p.is_enabled = 1" in request.statement
+    assert request.values == (TABLE, READ)
+
+
+def test_an_engine_without_security_policies_has_none(server: TdsServer, connect: Connect):
+    server.on_execute(lambda r: Reply(ServerError(208, "Invalid object name")))
+    assert policies(connect(), NEEDS) == []
+
+
+@pytest.mark.parametrize("command", ["check", "deploy --skip=*"])
+def test_the_command_reports_a_policy_and_does_not_fail_for_it(
+    server: TdsServer, driver: str, tmp_path: Path, command: str
+):
+    script = database()
+    server.on_execute(
+        lambda r: Reply(Rows(POLICY_COLUMNS, [WWI_POLICY]))
+        if "sys.security_policies" in r.statement
+        else script(r)
+    )
+    done = flask_sql(server, driver, tmp_path, *command.split(), "--target=TAXI")
+    assert "Application.FilterCustomersBySalesTerritoryRole is on" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def flask_sql(server: TdsServer, driver: str, folder: Path, *words: str):
+    """`flask sql …` in a process of its own, over the scripted server as TAXI."""
+    text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=reader;PWD=secret;Encrypt=no"
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "sql", *words],
+        cwd=ROOT,
+        env=bare_environment(SQLAZURECONNSTR_TAXI=text, LOCAL_DIR=str(folder)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def counted(rows: int):
