@@ -341,6 +341,46 @@ def test_the_postgresql_folder_deploys_and_deploys_again(owner):
     assert one_text >= WEB | TAXI | STREAMED
 
 
+NEIGHBOUR = """
+CREATE ROLE neighbour;
+CREATE SCHEMA IF NOT EXISTS web;
+CREATE FUNCTION public.theirs() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION web.theirs() RETURNS int LANGUAGE sql AS 'SELECT 1';
+"""
+WHAT_A_NEIGHBOUR_MAY = """
+SELECT has_database_privilege('neighbour', current_database(), 'TEMPORARY'),
+       has_schema_privilege('neighbour', 'public', 'USAGE'),
+       has_function_privilege('neighbour', 'public.theirs()', 'EXECUTE'),
+       has_function_privilege('neighbour', 'web.theirs()', 'EXECUTE'),
+       has_function_privilege('neighbour', 'public.later()', 'EXECUTE')
+"""
+OWN_FUNCTIONS = """
+SELECT p.oid::regprocedure::text, has_function_privilege('neighbour', p.oid, 'EXECUTE')
+  FROM pg_proc p
+ WHERE p.pronamespace IN ('web'::regnamespace, 'dbo'::regnamespace, 'sales'::regnamespace)
+   AND p.proname <> 'theirs'
+"""
+
+
+def test_a_deployment_takes_nothing_from_others_of_the_database(owner):
+    owner.execute(NEIGHBOUR)
+    deploy(owner, SQL / "postgresql", variables=VARIABLES, report=lambda step: None)
+    owner.execute("CREATE FUNCTION public.later() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    may = owner.execute(WHAT_A_NEIGHBOUR_MAY).fetchone()
+    assert [bool(int(one)) for one in may] == [True] * 5
+    own = owner.execute(OWN_FUNCTIONS).fetchall()
+    assert len(own) > 20
+    assert [name for name, allowed in own if int(allowed)] == []
+
+
+def test_grants_survive_a_deployment_without_an_app_name(owner):
+    role = VARIABLES["AppName"]
+    may = "SELECT has_function_privilege(?, 'web.put_customer(text)', 'EXECUTE')::int"
+    deploy(owner, SQL / "postgresql", variables=VARIABLES, report=lambda step: None)
+    deploy(owner, SQL / "postgresql", variables={}, report=lambda step: None, skip=["*grants*"])
+    assert owner.execute(may, role).fetchval() == 1
+
+
 def test_a_deployment_stops_at_the_first_error_and_says_where(owner, tmp_path):
     (tmp_path / "1_first.sql").write_text("CREATE TABLE reached (a int);")
     (tmp_path / "2_second.sql").write_text("SELECT 1;\nSELECT no_such_column;")
