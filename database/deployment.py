@@ -205,18 +205,17 @@ def open_when_resumed(
     any other failure at once.
     """
 
-    def tell(state: RetryCallState) -> None:
+    def announce(state: RetryCallState) -> None:
         number = classify(state.outcome.exception()).native
         report(f"The database is resuming or scaling ({number}); next attempt in {pause:g} s.")
 
     retrying = Retrying(
         retry=retry_if_exception(
-            lambda error: isinstance(error, pyodbc.Error)
-            and classify(error).kind is Kind.RESUMING
+            lambda error: isinstance(error, pyodbc.Error) and classify(error).kind is Kind.RESUMING
         ),
         stop=stop_after_delay(seconds),
         wait=wait_fixed(pause),
-        before_sleep=tell,
+        before_sleep=announce,
         reraise=True,
     )
     return retrying(connect)

@@ -7,8 +7,8 @@ BEGIN
     END IF;
 END $$;
 
--- PostgreSQL lets everybody execute a new function. Revoked for the functions of these scripts only:
--- what else is in the database, and what PUBLIC may do there, belongs to others.
+-- By default PUBLIC may execute a new function. That is revoked for the functions of these scripts
+-- only: the rest of the database, and what PUBLIC may do in it, is not theirs.
 REVOKE ALL ON FUNCTION
     web.replay(jsonb), web.remember(jsonb, text, text), web.delete_expired_requests(text),
     web.delivery(sales.customers), web.customer_json(sales.customers), web.etag(text),

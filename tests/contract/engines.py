@@ -48,7 +48,7 @@ WHERE j.a = N'x"y' AND JSON_VALUE(N'{"a":"x\\"y"}', '$.a') = N'x"y'
 
 @functools.cache
 def reads_escapes(engine: str) -> bool:
-    """Whether a procedure on `engine` can read JSON strings that need escapes; asked of it once."""
+    """Whether a procedure on `engine` can read JSON strings that need escapes; one query a run."""
     if engine == "postgresql":
         return True
     connection = Driver(CONNECTION_STRING, family="sqlserver").connect(LOGIN_TIMEOUT_SECONDS)

@@ -114,6 +114,16 @@ def test_the_command_reports_a_policy_and_does_not_fail_for_it(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_command_waits_for_a_database_that_resumes(
+    server: TdsServer, driver: str, tmp_path: Path
+):
+    server.login_replies.append(Reply(ServerError(40613, "is not currently available")))
+    server.on_execute(database())
+    done = flask_sql(server, driver, tmp_path, "check", "--target=TAXI")
+    assert "resuming or scaling (40613); next attempt in 5 s." in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def flask_sql(server: TdsServer, driver: str, folder: Path, *words: str):
     """`flask sql …` in a process of its own, over the scripted server as TAXI."""
     text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=reader;PWD=secret;Encrypt=no"
