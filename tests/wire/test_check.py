@@ -22,6 +22,8 @@ READ = "web.get_customer"
 TABLE = "dbo.titanic_passanger"
 NEEDS = Needs({READ: False}, {TABLE})
 PROCEDURE_COLUMNS = (Column("found", "int"), Column("allowed", "int"))
+POLICY_COLUMNS = tuple(Column(name) for name in ("table_schema", "table", "schema", "policy"))
+WWI_POLICY = ("Sales", "Customers", "Application", "FilterCustomersBySalesTerritoryRole")
 
 
 def database(
@@ -30,12 +32,15 @@ def database(
     execute: int | None = 1,
     parameters: tuple[str, ...] = ("@Json nvarchar(max)",),
     select: int | None = 1,
+    policies: tuple[tuple[str, ...], ...] = (),
 ):
     """A script that answers as a database with this one procedure and table would."""
 
     def script(request: Request) -> Reply:
         if "sys.parameters" in request.statement:
             return Reply(Rows((Column("parameter"),), [(p,) for p in parameters]))
+        if "sys.security_policies" in request.statement:
+            return Reply(Rows(POLICY_COLUMNS, policies))
         if "OBJECT_ID" in request.statement:
             return Reply(Rows(PROCEDURE_COLUMNS, [(found, execute)]))
         return Reply(Rows((Column("allowed", "int"),), [(select,)]))
@@ -76,14 +81,10 @@ def test_an_engine_that_does_not_tell_parameters_is_not_blamed(server: TdsServer
     assert missing(connect(), NEEDS) == []
 
 
-POLICY_COLUMNS = tuple(Column(name) for name in ("table_schema", "table", "schema", "policy"))
-WWI_POLICY = ("Sales", "Customers", "Application", "FilterCustomersBySalesTerritoryRole")
-
-
 def test_an_active_security_policy_on_a_table_in_use_has_a_sentence(
     server: TdsServer, connect: Connect
 ):
-    server.on_execute(lambda r: Reply(Rows(POLICY_COLUMNS, [WWI_POLICY])))
+    server.on_execute(database(policies=(WWI_POLICY,)))
     (said,) = policies(connect(), NEEDS)
     assert said.startswith(
         "Sales.Customers: the security policy Application.FilterCustomersBySalesTerritoryRole is on"
@@ -103,12 +104,7 @@ def test_an_engine_without_security_policies_has_none(server: TdsServer, connect
 def test_the_command_reports_a_policy_and_does_not_fail_for_it(
     server: TdsServer, driver: str, tmp_path: Path, command: str
 ):
-    script = database()
-    server.on_execute(
-        lambda r: Reply(Rows(POLICY_COLUMNS, [WWI_POLICY]))
-        if "sys.security_policies" in r.statement
-        else script(r)
-    )
+    server.on_execute(database(policies=(WWI_POLICY,)))
     done = flask_sql(server, driver, tmp_path, *command.split(), "--target=TAXI")
     assert "Application.FilterCustomersBySalesTerritoryRole is on" in done.stdout
     assert done.returncode == 0, done.stdout + done.stderr
