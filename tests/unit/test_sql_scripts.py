@@ -247,12 +247,14 @@ def forbidden(sql: str) -> list[str]:
             "sys.parameters": r"sys\.parameters",
             "CONVERT to varbinary": r"CONVERT\s*\(\s*varbinary",
             "MERGE": r"\bMERGE\b",
+            "style 126, without its T on Babelfish": r",\s*126\s*\)",
+            "a sequence by a name in mixed case": r"sys\.sequences(?:(?!LOWER\().)*\bs\.name\s*=",
             "STRING_AGG, of 2017": r"STRING_AGG",
             "TRIM, of 2017": r"\bTRIM\s*\(",
             "SELECT *": r"SELECT\s+\*",
             "NULLIF with an empty string": r"NULLIF\s*\([^()]*''\s*\)",
         }.items()
-        if re.search(pattern, code, re.IGNORECASE)
+        if re.search(pattern, code, re.IGNORECASE | re.DOTALL)
     ]
     for clause in re.findall(r"\)\s*WITH\s*\((.*?)\)\s*AS\b", text, re.DOTALL):
         if "$." in clause or "nvarchar" in clause:
@@ -281,6 +283,8 @@ def test_nothing_is_used_that_synapse_serverless_refuses():
         "SELECT 1 AS a FOR JSON AUTO",
         "SELECT j.a FROM OPENJSON(@j) WITH (a nvarchar(max), b int '$.b') AS j",
         "EXEC @procedure",
+        "SELECT CONVERT(varchar(33), t.a, 126) FROM t",
+        "IF NOT EXISTS (SELECT 1 FROM sys.sequences AS s\nWHERE s.name = N'A') SELECT 1",
     ],
 )
 def test_the_check_for_forbidden_things_finds_them(sql):
