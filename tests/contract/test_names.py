@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.api import Api, assert_problem, one, unique_name
-from tests.contract.engines import reads_escapes
+from testkit.api_client import Api, assert_problem, one, unique_name
+from testkit.engines import reads_escapes
 
 NAMES = {
     "single quote": "O'Brien ' '' '",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from database.embedded import OWNER, PORT, EmbeddedCluster
+from embedded.cluster import OWNER, PORT, EmbeddedCluster
 from settings import ROOT
-from tests.contract.api import Api
-from tests.contract.server import Server, bare_environment
+from testkit.api_client import Api
+from testkit.server import Server, bare_environment
 
 BLOCKS = re.findall(
     r"```sh\n(.*?)```", (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8"), re.DOTALL

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.api import alike
+from testkit.api_client import alike
 
 TRIP = '[{"VendorID":1,"at":"2019-01-31T13:34:15","miles":3.2,"total_amount":20,"tip":-0.05}]'
 

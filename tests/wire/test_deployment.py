@@ -8,12 +8,12 @@ from pathlib import Path
 import pyodbc
 import pytest
 
-from database.deployment import NO_OR_ALTER, DeploymentError, Step, deploy, open_when_resumed
+from deploy.deployment import NO_OR_ALTER, DeploymentError, Step, deploy, open_when_resumed
 from settings import ROOT
+from testkit.tds.messages import Column
+from testkit.tds.script import Reply, Request, Rows, ServerError
+from testkit.tds.server import TdsServer
 from tests.wire.conftest import Connect
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import Reply, Request, Rows, ServerError
-from tests.wire.tds_server import TdsServer
 
 GRANT_COLUMNS = tuple(Column(name) for name in ("state", "permission_name", "name"))
 GRANTED = [("G", "EXECUTE", "my ]app"), ("W", "EXECUTE", "lead"), ("D", "EXECUTE", "guest")]
