@@ -64,7 +64,9 @@ def deploy_sql(
     from database.dialects import dialect_of, server_of
     from database.provisioning import prepare_user
     from deploy.deployment import DeploymentError, deploy, plan
+    from deploy.required_objects import policies
     from deploy.sample_rows import fill_empty
+    from operations.required_objects import required_objects_of
 
     if sample and target != "WWIF":
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
@@ -102,6 +104,8 @@ def deploy_sql(
                 raise click.ClickException(f"User {app_name}: {error.args[-1]}") from error
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
+        for sentence in policies(connection, required_objects_of(current_app, target)):
+            click.echo(sentence)
         if sample:
             fill_empty(connection, report=click.echo)
     except pyodbc.Error as error:
@@ -178,17 +182,21 @@ def _open(target: Target) -> "pyodbc.Connection":
     from database.connect.connection_string import ConnectionString
     from database.connect.tokens import TokenUnavailable, from_environment, pack
     from database.dialects import Driver, DriverMissing, server_of
+    from deploy.deployment import open_when_resumed
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
     try:
         driver = Driver(target.connection_string, family=target.driver_family)
         if not driver.wants_token:
-            return driver.connect(timeout)
+            return open_when_resumed(lambda: driver.connect(timeout), report=click.echo)
         server = server_of(ConnectionString(target.connection_string))
         tokens = from_environment(settings.identity, server=server)
         try:
-            return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
+            return open_when_resumed(
+                lambda: driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value)),
+                report=click.echo,
+            )
         finally:
             tokens.close()
     except (DriverMissing, TokenUnavailable, ValueError, pyodbc.Error) as error:
@@ -204,7 +212,7 @@ def check_sql(target: str | None) -> None:
     """
     import pyodbc
 
-    from deploy.required_objects import missing
+    from deploy.required_objects import missing, policies
     from operations.required_objects import required_objects_of
 
     lacking = False
@@ -215,17 +223,19 @@ def check_sql(target: str | None) -> None:
             lacking |= target is not None
             continue
         needs = required_objects_of(current_app, name)
+        notes: list[str] = []
         try:
             connection = _open(found)
             try:
                 sentences = missing(connection, needs)
+                notes = policies(connection, needs)
             finally:
                 connection.close()
         except pyodbc.Error as error:
             sentences = [f"could not be asked: {error.args[-1]}"]
         except click.ClickException as error:
             sentences = [error.message]
-        for sentence in sentences:
+        for sentence in [*sentences, *notes]:
             click.echo(f"{name}: {sentence}")
         if not sentences:
             click.echo(

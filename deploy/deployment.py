@@ -3,8 +3,12 @@
 A T-SQL script is cut at its `GO` lines as sqlcmd does it; a PostgreSQL script is one text, which
 the simple protocol runs in one transaction. Templates `$(Name)` are those of sqlcmd, but filled
 so that a value stays inside the literal or identifier it stands in.
+
+T-SQL modules are written as CREATE OR ALTER, which keeps the grants on them. For an engine that
+refuses it, each one is dropped and created, and granted again, in one transaction.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +16,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pyodbc
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from database.dialects import dialect_of
+from database.errors import NATIVE_ERROR, Kind, classify
 
 _NUMBERED = re.compile(r"(\d+)_.+\.sql", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\((\w+)\)")
@@ -23,6 +29,26 @@ _DOLLAR_TAG = re.compile(r"\$(?:[^\W\d]\w*)?\$")
 # What opens a literal or an identifier, and what closes it, doubled where it stands inside.
 _CLOSERS = {"'": "'", '"': '"', "[": "]"}
 _IDENTIFIER_LENGTH = {"sqlserver": 128, "postgresql": 63}
+_OR_ALTER = re.compile(
+    r"\bCREATE\s+OR\s+ALTER\s+(PROCEDURE|VIEW|FUNCTION|TRIGGER)\b", re.IGNORECASE
+)
+_MODULE_NAME = re.compile(r"\s+((?:\w+|\[[^\]']+\])(?:\.(?:\w+|\[[^\]']+\]))?)")
+# A syntax error: 102 and 156 of SQL Server before 2016 SP1; Babelfish's number for what has none.
+_PARSE_ERRORS = (102, 156, 33557097)
+# In columns, for their collations differ and could not be joined to one text.
+_GRANTS = """
+SELECT p.state, p.permission_name, u.name
+FROM sys.database_permissions AS p
+INNER JOIN sys.database_principals AS u ON u.principal_id = p.grantee_principal_id
+WHERE p.class = 1 AND p.minor_id = 0 AND p.major_id = OBJECT_ID(?)
+"""
+# A database that was paused takes about a minute to resume.
+RESUME_SECONDS = 90.0
+NO_OR_ALTER = (
+    "This engine refuses CREATE OR ALTER: each module is dropped, created and granted again in one"
+    " transaction."
+)
+_RESUME_PAUSE_SECONDS = 5.0
 
 
 class DeploymentError(Exception):
@@ -132,39 +158,131 @@ def deploy(
     folder: Path,
     *,
     variables: Mapping[str, str],
-    report: Callable[[Step], None],
+    report: Callable[[Step | str], None],
     skip: Collection[str] = (),
 ) -> int:
     """Run the scripts of `folder` on an autocommit connection; the number of batches run.
 
-    All is planned before anything runs; `report` hears of each step before it runs. Scripts are
-    re-runnable, so a deployment that stopped is simply run again.
+    All is planned before anything runs. `report` gets each step before it runs, and one sentence
+    if the engine refuses CREATE OR ALTER. Scripts are re-runnable, so a deployment that stopped is
+    simply run again.
     Raises DeploymentError at the first error, ValueError for a connection that is in a transaction.
     """
     if not connection.autocommit:
         raise ValueError("A deployment needs an autocommit connection: some DDL refuses any other.")
     engine = dialect_of(connection).name
     steps = plan(folder, engine=engine, variables=variables, skip=skip)
+    or_alter: bool | None = None if engine == "sqlserver" else True
     for step in steps:
         report(step)
-        for _ in range(step.batch.count):
-            _run(connection, step)
+        modules = {} if or_alter else _modules(step.batch.sql)
+        try:
+            for _ in range(step.batch.count):
+                if modules and or_alter is None:
+                    or_alter = _accepts_or_alter(connection, step.batch.sql)
+                    if not or_alter:
+                        report(NO_OR_ALTER)
+                        _replace(connection, step.batch.sql, modules)
+                elif modules and not or_alter:
+                    _replace(connection, step.batch.sql, modules)
+                else:
+                    _run(connection, step.batch.sql)
+        except pyodbc.Error as error:
+            raise DeploymentError(f"{step}: {error.args[-1]}") from error
     return len(steps)
 
 
-def _run(connection: pyodbc.Connection, step: Step) -> None:
+def open_when_resumed(
+    connect: Callable[[], pyodbc.Connection],
+    *,
+    report: Callable[[str], None],
+    seconds: float = RESUME_SECONDS,
+    pause: float = _RESUME_PAUSE_SECONDS,
+) -> pyodbc.Connection:
+    """`connect()`, tried again for `seconds` while the database resumes or scales (40613, 42109).
+
+    `report` gets a sentence before each further attempt. Raises what the last attempt raised;
+    any other failure at once.
+    """
+
+    def announce(state: RetryCallState) -> None:
+        number = classify(state.outcome.exception()).native
+        report(f"The database is resuming or scaling ({number}); next attempt in {pause:g} s.")
+
+    retrying = Retrying(
+        retry=retry_if_exception(
+            lambda error: isinstance(error, pyodbc.Error) and classify(error).kind is Kind.RESUMING
+        ),
+        stop=stop_after_delay(seconds),
+        wait=wait_fixed(pause),
+        before_sleep=announce,
+        reraise=True,
+    )
+    return retrying(connect)
+
+
+def _run(connection: pyodbc.Connection, sql: str) -> None:
     cursor = connection.cursor()
     # The text is for the server: no ODBC escape sequence or parameter marker is in it.
     cursor.noscan = True
     try:
-        cursor.execute(step.batch.sql)
+        cursor.execute(sql)
         # An error after a complete result shows at nextset() only.
         while cursor.nextset():
             pass
-    except pyodbc.Error as error:
-        raise DeploymentError(f"{step}: {error.args[-1]}") from error
     finally:
         cursor.close()
+
+
+def _modules(sql: str) -> dict[str, str]:
+    """What a batch makes by CREATE OR ALTER, also inside the literal of an EXEC: kind by name."""
+    found = {}
+    for kind, start, stop in _pieces(sql, "sqlserver"):
+        for made in _OR_ALTER.finditer(sql, start, stop) if kind != "comment" else ():
+            if name := _MODULE_NAME.match(sql, made.end()):
+                found[name[1]] = made[1].upper()
+    return found
+
+
+def _accepts_or_alter(connection: pyodbc.Connection, sql: str) -> bool:
+    """Runs `sql`, the first batch with CREATE OR ALTER; False if the engine can't parse it."""
+    try:
+        _run(connection, sql)
+    except pyodbc.Error as error:
+        number = NATIVE_ERROR.search(str(error.args[-1]))
+        if number and int(number[1]) in _PARSE_ERRORS:
+            return False
+        raise
+    return True
+
+
+def _replace(connection: pyodbc.Connection, sql: str, modules: Mapping[str, str]) -> None:
+    """Drop `modules`, run `sql` with CREATE alone and repeat the grants, in one transaction."""
+    grants = [grant for name in modules for grant in _grants(connection, name)]
+    drops = [
+        f"IF OBJECT_ID(N'{name}') IS NOT NULL DROP {kind} {name}" for name, kind in modules.items()
+    ]
+    connection.autocommit = False
+    try:
+        for statement in [*drops, _OR_ALTER.sub(r"CREATE \1", sql), *grants]:
+            _run(connection, statement)
+        connection.commit()
+    except pyodbc.Error:
+        with contextlib.suppress(pyodbc.Error):
+            connection.rollback()
+        raise
+    finally:
+        # Not on a connection that broke: the first error is the one to show.
+        with contextlib.suppress(pyodbc.Error):
+            connection.autocommit = True
+
+
+def _grants(connection: pyodbc.Connection, name: str) -> Iterator[str]:
+    for state, permission, grantee in connection.execute(_GRANTS, name).fetchall():
+        verb = "DENY" if state == "D" else "GRANT"
+        option = " WITH GRANT OPTION" if state == "W" else ""
+        quoted = grantee.replace("]", "]]")
+        yield f"{verb} {permission} ON {name} TO [{quoted}]{option}"
 
 
 def _batch(text: str, masked: str, start: int, stop: int, count: int) -> list[Batch]:

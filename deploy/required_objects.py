@@ -16,6 +16,25 @@ SELECT p.name + N' ' + TYPE_NAME(p.user_type_id)
     + CASE WHEN p.is_output = 1 THEN N' OUTPUT' ELSE N'' END
 FROM sys.parameters AS p WHERE p.object_id = ? ORDER BY p.parameter_id
 """
+# The tables are those that the procedures name, themselves or through what they call.
+SQL_SERVER_POLICIES = """
+WITH used (id, depth) AS (
+    SELECT o.object_id, 0
+    FROM sys.objects AS o
+    WHERE o.object_id IN ({objects})
+    UNION ALL
+    SELECT d.referenced_id, u.depth + 1
+    FROM used AS u
+    INNER JOIN sys.sql_expression_dependencies AS d ON d.referencing_id = u.id
+    WHERE u.depth < 6 AND d.referenced_id <> u.id
+)
+SELECT DISTINCT
+    OBJECT_SCHEMA_NAME(q.target_object_id), OBJECT_NAME(q.target_object_id),
+    SCHEMA_NAME(p.schema_id), p.name
+FROM sys.security_policies AS p
+INNER JOIN sys.security_predicates AS q ON q.object_id = p.object_id
+WHERE p.is_enabled = 1 AND q.target_object_id IN (SELECT used.id FROM used)
+"""
 SQL_SERVER_TABLE = "SELECT HAS_PERMS_BY_NAME(?, N'OBJECT', N'SELECT')"
 # By the catalogue: to_regprocedure raises where the schema may not be used.
 POSTGRESQL_PROCEDURE = """
@@ -50,6 +69,27 @@ def missing(connection: pyodbc.Connection, needs: RequiredObjects) -> list[str]:
     if dialect_of(connection).name == "postgresql":
         return [*_missing_on_postgresql(connection, needs)]
     return [*_missing_on_sql_server(connection, needs)]
+
+
+def policies(connection: pyodbc.Connection, needs: RequiredObjects) -> list[str]:
+    """A sentence for each security policy that is on for a table that the procedures use.
+
+    SQL Server shows policies to a user that may see their definition, so the list is complete for
+    an owner of the database only. [] on PostgreSQL and on an engine without such policies.
+    """
+    names = sorted([*needs.procedures, *needs.tables])
+    if not names or dialect_of(connection).name == "postgresql":
+        return []
+    statement = SQL_SERVER_POLICIES.format(objects=", ".join(["OBJECT_ID(?)"] * len(names)))
+    try:
+        found = connection.execute(statement, *names).fetchall()
+    except pyodbc.Error:
+        return []
+    return [
+        f"{table_schema}.{table}: the security policy {schema}.{policy} is on and may hide rows"
+        " from the API; docs/row-level-security.md has what to do."
+        for table_schema, table, schema, policy in found
+    ]
 
 
 def _missing_on_sql_server(connection: pyodbc.Connection, needs: RequiredObjects) -> Iterator[str]:

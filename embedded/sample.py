@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from deploy.deployment import fill
-from embedded.cluster import API_ROLE, EmbeddedCluster
+from embedded.cluster import API_ROLE, DATABASE, EmbeddedCluster
 
 log = logging.getLogger(__name__)
 
@@ -12,6 +12,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "sql" / "postgresql"
 DATA = ROOT / "data"
 
+# The embedded database is the product's own, so its PUBLIC may do nothing, not even in a temporary
+# table; the scripts themselves leave PUBLIC alone.
+NOTHING_FOR_PUBLIC = f"""
+REVOKE CREATE, TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+"""
 CUSTOMERS = """
 BEGIN;
 COPY sales.customers ("CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL",
@@ -38,6 +44,7 @@ def deploy_and_fill(cluster: EmbeddedCluster) -> None:
     for script in sorted(SCRIPTS.glob("*.sql")):
         text = script.read_text(encoding="utf-8")
         cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
+    cluster.run_sql(NOTHING_FOR_PUBLIC)
     loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()
     for name, script in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
         if name not in loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -13,6 +14,17 @@ TYPE_PREFIX = "urn:sql-procedures-api:"
 TIMEOUT_SECONDS = 60
 # What only a driver, an engine or an interpreter would say.
 NOT_FOR_CLIENTS = ("ODBC", "odbc", "[Microsoft]", "SQLSTATE", "ERROR:", "Traceback", str(ROOT))
+
+# A string stays; of a decimal the zeros at its end go, and the blank behind a colon or comma goes.
+_SPELLING = re.compile(
+    r"""("(?:[^"\\]|\\.)*")|(?<![\w.])(-?\d+)(?:\.0+|(\.\d*?[1-9])0+)(?![\w.])|(?<=[:,])[ \n]+"""
+)
+
+
+def alike(text: str) -> str:
+    """`text` with its JSON in one spelling, for engines space it and print decimals differently:
+    equal for the same values in the same order of keys."""
+    return _SPELLING.sub(lambda m: "".join(part or "" for part in m.groups()), text)
 
 
 class Api(requests.Session):

@@ -1,7 +1,7 @@
 """Starts the API as its container does, without a container engine.
 
-Run as `python -m testkit.container_start`. The files that .dockerignore lets into the image lie in a
-folder of root's. As root, in mount and network namespaces of its own (unshare): everything is
+Run as `python -m testkit.container_start`. The files that .dockerignore lets into the image lie in
+a folder of root's. As root, in mount and network namespaces of its own (unshare): everything is
 read-only but what compose.yaml mounts, and the Dockerfile's command runs with the Dockerfile's
 environment, as its user. Without root, as this user in a copy without write permission, which is
 less. Exits with 0 when the health check of the Dockerfile, one customer and one page of trips were

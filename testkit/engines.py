@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -36,6 +37,25 @@ IF OBJECT_ID(N'dbo.taxidata') IS NULL
         extra float, mta_tax float, tip_amount float, tolls_amount float,
         improvement_surcharge float, total_amount float, congestion_surcharge float)
 """
+
+# 1 where both ways to read a string out of JSON give its characters, not its escapes.
+UNESCAPED = """
+SELECT COUNT(*)
+FROM OPENJSON(N'{"a":"x\\"y"}') WITH (a nvarchar(10) '$.a') AS j
+WHERE j.a = N'x"y' AND JSON_VALUE(N'{"a":"x\\"y"}', '$.a') = N'x"y'
+"""
+
+
+@functools.cache
+def reads_escapes(engine: str) -> bool:
+    """Whether a procedure on `engine` can read JSON strings that need escapes; one query a run."""
+    if engine == "postgresql":
+        return True
+    connection = Driver(CONNECTION_STRING, family="sqlserver").connect(LOGIN_TIMEOUT_SECONDS)
+    try:
+        return connection.execute(UNESCAPED).fetchval() == 1
+    finally:
+        connection.close()
 
 
 def environment_of(engine: str, run_folder: Path) -> dict[str, str]:

@@ -2,11 +2,11 @@
 -- Column names, types and NOT NULLs are those of the real Sales.Customers, so the procedures run
 -- on either. A column without a value holds an empty string where NULL is forbidden.
 
--- The real table's last CustomerID is 1061.
+-- The real table's last CustomerID is 1061. LOWER, for Babelfish's catalog has names in lower case.
 IF NOT EXISTS (
     SELECT 1
     FROM sys.sequences AS s
-    WHERE s.schema_id = SCHEMA_ID(N'Sequences') AND s.name = N'CustomerID'
+    WHERE s.schema_id = SCHEMA_ID(N'Sequences') AND LOWER(s.name) = N'customerid'
 )
     CREATE SEQUENCE Sequences.CustomerID AS int START WITH 1062 INCREMENT BY 1;
 GO
@@ -83,10 +83,6 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.archive_customer') IS NOT NULL
-    DROP PROCEDURE internal.archive_customer;
-GO
-
 -- The real table is system-versioned: the engine archives, and refuses a statement that writes
 -- ValidFrom or the history when it compiles it, even in a branch that never runs. So the choice is
 -- made here, once, and not in the procedure.
@@ -96,7 +92,7 @@ IF EXISTS (
     WHERE c.object_id = OBJECT_ID(N'Sales.Customers') AND c.generated_always_type <> 0
 )
     EXEC (N'
-CREATE PROCEDURE internal.archive_customer
+CREATE OR ALTER PROCEDURE internal.archive_customer
     @CustomerID int
 AS
 BEGIN
@@ -105,7 +101,7 @@ END;
 ');
 ELSE
     EXEC (N'
-CREATE PROCEDURE internal.archive_customer
+CREATE OR ALTER PROCEDURE internal.archive_customer
     @CustomerID int
 AS
 BEGIN

@@ -17,14 +17,10 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.find_request') IS NOT NULL
-    DROP PROCEDURE internal.find_request;
-GO
-
 -- Reads _request out of a document and looks its key up. Call it inside the write's transaction:
 -- until that ends, a twin with the same key waits here. @Replayed is 1 for a known key, and
 -- @Response and @ETag are then the stored answer.
-CREATE PROCEDURE internal.find_request
+CREATE OR ALTER PROCEDURE internal.find_request
     @Json     nvarchar(max),
     @Key      nvarchar(max) OUTPUT,
     @Digest   nvarchar(max) OUTPUT,
@@ -71,11 +67,7 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.keep_request') IS NOT NULL
-    DROP PROCEDURE internal.keep_request;
-GO
-
-CREATE PROCEDURE internal.keep_request
+CREATE OR ALTER PROCEDURE internal.keep_request
     @Key      nvarchar(max),
     @Digest   nvarchar(max),
     @Response nvarchar(max),
@@ -89,12 +81,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.delete_expired_requests') IS NOT NULL
-    DROP PROCEDURE web.delete_expired_requests;
-GO
-
 -- In: {"older_than_hours": 24}. Out: [{"deleted": n}].
-CREATE PROCEDURE web.delete_expired_requests
+CREATE OR ALTER PROCEDURE web.delete_expired_requests
     @Json nvarchar(max)
 AS
 BEGIN

@@ -1,11 +1,8 @@
 -- Reads, and the one place that says what a customer's JSON is.
-IF OBJECT_ID(N'internal.customers') IS NOT NULL
-    DROP VIEW internal.customers;
-GO
 
 -- A value of no bytes is no value. DATALENGTH and not NULLIF: for T-SQL N'' equals blanks and, in
 -- some collations, an emoji.
-CREATE VIEW internal.customers
+CREATE OR ALTER VIEW internal.customers
 AS
 SELECT
     c.CustomerID,
@@ -22,14 +19,10 @@ SELECT
 FROM Sales.Customers AS c;
 GO
 
-IF OBJECT_ID(N'internal.read_slash') IS NOT NULL
-    DROP PROCEDURE internal.read_slash;
-GO
-
 -- How this engine's FOR JSON writes a solidus: \/ on SQL Server, / on Babelfish. Replacing the one
 -- by / gives the same text everywhere. It never touches a backslash of the data, for each solidus
 -- directly follows the backslash that was put before it.
-CREATE PROCEDURE internal.read_slash
+CREATE OR ALTER PROCEDURE internal.read_slash
     @Slash nvarchar(10) OUTPUT
 AS
 BEGIN
@@ -44,12 +37,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.read_customer') IS NOT NULL
-    DROP PROCEDURE internal.read_customer;
-GO
-
 -- @Customer becomes the JSON object of a customer and @ETag its tag; NULL where there is none.
-CREATE PROCEDURE internal.read_customer
+CREATE OR ALTER PROCEDURE internal.read_customer
     @CustomerID int,
     @Customer   nvarchar(max) OUTPUT,
     @ETag       varchar(64) OUTPUT
@@ -82,12 +71,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.get_customer') IS NOT NULL
-    DROP PROCEDURE web.get_customer;
-GO
-
 -- In: {"CustomerID": 123}. Out: [{customer}] and its ETag; no row where there is none.
-CREATE PROCEDURE web.get_customer
+CREATE OR ALTER PROCEDURE web.get_customer
     @Json nvarchar(max)
 AS
 BEGIN
@@ -103,13 +88,9 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.get_customers') IS NOT NULL
-    DROP PROCEDURE web.get_customers;
-GO
-
 -- In: {"limit", "after", "name", "fields", "sort", "rows"}, each optional. Out: [{customer}, ...]
 -- and Next, the "after" of the next page or NULL; with "rows": true one object a row.
-CREATE PROCEDURE web.get_customers
+CREATE OR ALTER PROCEDURE web.get_customers
     @Json nvarchar(max)
 AS
 BEGIN

@@ -2,13 +2,9 @@
 -- With XACT_ABORT ON every error ends the batch and rolls all of it back, and reaches the client
 -- under its own number (1205 for a deadlock victim); rows are sent only after the commit.
 
-IF OBJECT_ID(N'internal.lock_customer') IS NOT NULL
-    DROP PROCEDURE internal.lock_customer;
-GO
-
 -- Holds the customer until the transaction ends and archives it as it is; @Found is 0 where there
 -- is none. A tag that is given and is not the row's: status 412.
-CREATE PROCEDURE internal.lock_customer
+CREATE OR ALTER PROCEDURE internal.lock_customer
     @CustomerID int,
     @IfMatch    nvarchar(max),
     @Found      int OUTPUT
@@ -34,14 +30,27 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.insert_customer') IS NOT NULL
-    DROP PROCEDURE internal.insert_customer;
+-- As read_customer, for a row that the caller's transaction has written. A security policy may hide
+-- the row from the user that wrote it: status 403, and with XACT_ABORT ON nothing is written.
+CREATE OR ALTER PROCEDURE internal.read_written_customer
+    @CustomerID int,
+    @Customer   nvarchar(max) OUTPUT,
+    @ETag       varchar(64) OUTPUT
+AS
+BEGIN
+    SET NOCOUNT ON;
+    EXEC internal.read_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
+    IF @Customer IS NULL
+    BEGIN
+        THROW 50403, N'A row-level security policy hides the customer that this request writes.', 1;
+    END;
+END;
 GO
 
 -- The values that a document does not have are those of Microsoft's sample: a computer shop without
 -- contact person, delivered by post in Redmond, billed to itself.
 -- The text is nvarchar(max) up to the column, for a shorter variable would cut it silently.
-CREATE PROCEDURE internal.insert_customer
+CREATE OR ALTER PROCEDURE internal.insert_customer
     @Json       nvarchar(max),
     @CustomerID int OUTPUT
 AS
@@ -78,12 +87,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.update_customer') IS NOT NULL
-    DROP PROCEDURE internal.update_customer;
-GO
-
 -- @Whole = 1: an absent key clears its column. @Whole = 0: it leaves the column as it is.
-CREATE PROCEDURE internal.update_customer
+CREATE OR ALTER PROCEDURE internal.update_customer
     @CustomerID int,
     @Json       nvarchar(max),
     @Whole      int
@@ -156,12 +161,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.put_customer') IS NOT NULL
-    DROP PROCEDURE web.put_customer;
-GO
-
 -- In: {customer keys, "_request"}. Out: [{customer}], ETag, Replayed.
-CREATE PROCEDURE web.put_customer
+CREATE OR ALTER PROCEDURE web.put_customer
     @Json nvarchar(max)
 AS
 BEGIN
@@ -178,7 +179,7 @@ BEGIN
     IF @Replayed = 0
     BEGIN
         EXEC internal.insert_customer @Json, @CustomerID OUTPUT;
-        EXEC internal.read_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
+        EXEC internal.read_written_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
         SET @Response = N'[' + @Customer + N']';
         EXEC internal.keep_request @Key, @Digest, @Response, @ETag;
     END;
@@ -188,13 +189,9 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.put_customers') IS NOT NULL
-    DROP PROCEDURE web.put_customers;
-GO
-
 -- In: {"Customers": [{customer}, ...], "_request"}. Out: [{customer}, ...] in order, Replayed. All
 -- or nothing: the first name that exists is told by its index, status 409.
-CREATE PROCEDURE web.put_customers
+CREATE OR ALTER PROCEDURE web.put_customers
     @Json nvarchar(max)
 AS
 BEGIN
@@ -229,7 +226,7 @@ BEGIN
                 FROM @Items AS i
                 WHERE i.Position = @Index;
                 EXEC internal.insert_customer @Item, @CustomerID OUTPUT;
-                EXEC internal.read_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
+                EXEC internal.read_written_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
                 SET @Response = @Response
                     + CASE WHEN @Index > 0 THEN N',' ELSE N'' END + @Customer;
                 SET @Index = @Index + 1;
@@ -256,13 +253,9 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.replace_customer') IS NOT NULL
-    DROP PROCEDURE web.replace_customer;
-GO
-
 -- In: {"CustomerID", all customer keys, "_request"}. Out: [{customer}], ETag, Replayed; no row
 -- where there is none.
-CREATE PROCEDURE web.replace_customer
+CREATE OR ALTER PROCEDURE web.replace_customer
     @Json nvarchar(max)
 AS
 BEGIN
@@ -271,12 +264,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.patch_customer') IS NOT NULL
-    DROP PROCEDURE web.patch_customer;
-GO
-
 -- In: {"CustomerID", some customer keys, "_request"}; a null clears its column. Out: as above.
-CREATE PROCEDURE web.patch_customer
+CREATE OR ALTER PROCEDURE web.patch_customer
     @Json nvarchar(max)
 AS
 BEGIN
@@ -285,11 +274,7 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'internal.change_customer') IS NOT NULL
-    DROP PROCEDURE internal.change_customer;
-GO
-
-CREATE PROCEDURE internal.change_customer
+CREATE OR ALTER PROCEDURE internal.change_customer
     @Json  nvarchar(max),
     @Whole int
 AS
@@ -313,7 +298,7 @@ BEGIN
         IF @Found = 1
         BEGIN
             EXEC internal.update_customer @CustomerID, @Json, @Whole;
-            EXEC internal.read_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
+            EXEC internal.read_written_customer @CustomerID, @Customer OUTPUT, @ETag OUTPUT;
             SET @Response = N'[' + @Customer + N']';
             EXEC internal.keep_request @Key, @Digest, @Response, @ETag;
         END;
@@ -325,12 +310,8 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'web.delete_customer') IS NOT NULL
-    DROP PROCEDURE web.delete_customer;
-GO
-
 -- In: {"CustomerID", "_request"}. Out: [{"CustomerID": n}], Replayed; no row where there is none.
-CREATE PROCEDURE web.delete_customer
+CREATE OR ALTER PROCEDURE web.delete_customer
     @Json nvarchar(max)
 AS
 BEGIN

@@ -19,6 +19,17 @@ BEGIN
     RETURN NEXT v_customer;
 END $$;
 
+-- For the handler of a write that failed for lack of a privilege: a row that the policies would hide
+-- or refuse fails so too, and then the client learns why. All that the call wrote is rolled back.
+CREATE OR REPLACE FUNCTION web.refuse_hidden_row() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF row_security_active('sales.customers') THEN
+        RAISE EXCEPTION USING ERRCODE = 'PT403', MESSAGE =
+            'A row-level security policy hides or forbids the customer that this request writes.';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION web.insert_customer(p jsonb) RETURNS sales.customers
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -32,6 +43,9 @@ BEGIN
             nullif(p #>> '{Delivery,AddressLine2}', ''), nullif(p #>> '{Delivery,PostalCode}', ''))
     RETURNING * INTO v_customer;
     RETURN v_customer;
+EXCEPTION WHEN insufficient_privilege THEN
+    PERFORM web.refuse_hidden_row();
+    RAISE;
 END $$;
 
 CREATE OR REPLACE FUNCTION web.put_customer(
@@ -104,6 +118,9 @@ BEGIN
     "ETag" := web.etag("Json");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", "ETag");
+EXCEPTION WHEN insufficient_privilege THEN
+    PERFORM web.refuse_hidden_row();
+    RAISE;
 END $$;
 
 -- The value of a key of a patch: absent leaves the column, null clears it.
@@ -146,6 +163,9 @@ BEGIN
     "ETag" := web.etag("Json");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", "ETag");
+EXCEPTION WHEN insufficient_privilege THEN
+    PERFORM web.refuse_hidden_row();
+    RAISE;
 END $$;
 
 CREATE OR REPLACE FUNCTION web.delete_customer(

@@ -1,5 +1,5 @@
--- The API's role may call the procedures below and read one table: no other table, no sequence, no
--- DDL, not even a temporary table.
+-- The API's role may call the procedures below and read one table: no other table, no sequence. A
+-- role that exists already, with its password, stays as it is.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$(AppName)') THEN
@@ -7,14 +7,21 @@ BEGIN
     END IF;
 END $$;
 
--- The database is the API's own: what PUBLIC may do in it, its role may do.
-DO $$
-BEGIN
-    EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
-END $$;
-REVOKE ALL ON SCHEMA public FROM PUBLIC;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA web, dbo, sales FROM PUBLIC;
-ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+-- By default PUBLIC may execute a new function. That is revoked for the functions of these scripts
+-- only: the rest of the database, and what PUBLIC may do in it, is not theirs.
+REVOKE ALL ON FUNCTION
+    web.replay(jsonb), web.remember(jsonb, text, text), web.delete_expired_requests(text),
+    web.delivery(sales.customers), web.customer_json(sales.customers), web.etag(text),
+    web.customer_fields_json(sales.customers, text[]), web.fields(jsonb),
+    web.item_expression(text[]), web.customers_statement(jsonb), web.get_customer(text),
+    web.get_customers(text), web.get_customers_rows(text), web.lock_customer(jsonb),
+    web.refuse_hidden_row(), web.insert_customer(jsonb), web.patched(jsonb, text, text),
+    web.put_customer(text), web.put_customers(text), web.replace_customer(text),
+    web.patch_customer(text), web.delete_customer(text), sales.keep_history(),
+    dbo.trips_statement(jsonb), dbo.get_taxidata(text), dbo.get_taxidata_rows(text),
+    dbo."get_taxidataAmount"(text), dbo."get_taxidataAmount_rows"(text),
+    dbo."get_taxidataSummary"(text)
+FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA web, dbo TO "$(AppName)";
 GRANT EXECUTE ON FUNCTION

@@ -1,14 +1,18 @@
 -- Where the trips lie, and as whom to read them: the managed identity of the Synapse workspace,
 -- which needs the role Storage Blob Data Reader on the storage account.
--- $(StorageAccount), $(Container) and $(Path) are filled in by the deployer, and $(StorageSuffix) by
--- the cloud of the server's name. The table is dropped first, since a source in use can not be
--- changed; an external table holds no data of its own.
-IF OBJECT_ID(N'dbo.taxidata') IS NOT NULL
-    DROP EXTERNAL TABLE dbo.taxidata;
-GO
-
-IF EXISTS (SELECT 1 FROM sys.external_data_sources AS s WHERE s.name = N'taxidata_storage')
+-- $(StorageAccount), $(Container) and $(Path) are filled in by the deployer. A source in use can not
+-- be changed, so one that leads elsewhere is dropped together with its table, which holds no data.
+IF EXISTS (
+    SELECT 1
+    FROM sys.external_data_sources AS s
+    WHERE s.name = N'taxidata_storage'
+        AND s.location <> N'https://$(StorageAccount).dfs.$(StorageSuffix)/$(Container)'
+)
+BEGIN
+    IF OBJECT_ID(N'dbo.taxidata') IS NOT NULL
+        DROP EXTERNAL TABLE dbo.taxidata;
     DROP EXTERNAL DATA SOURCE taxidata_storage;
+END;
 GO
 
 -- A key that the service itself protects; it has no password to lose.
@@ -22,11 +26,12 @@ IF NOT EXISTS (
     CREATE DATABASE SCOPED CREDENTIAL taxidata_identity WITH IDENTITY = 'Managed Identity';
 GO
 
-CREATE EXTERNAL DATA SOURCE taxidata_storage
-WITH (
-    LOCATION = 'https://$(StorageAccount).dfs.$(StorageSuffix)/$(Container)',
-    CREDENTIAL = taxidata_identity
-);
+IF NOT EXISTS (SELECT 1 FROM sys.external_data_sources AS s WHERE s.name = N'taxidata_storage')
+    CREATE EXTERNAL DATA SOURCE taxidata_storage
+    WITH (
+        LOCATION = 'https://$(StorageAccount).dfs.$(StorageSuffix)/$(Container)',
+        CREDENTIAL = taxidata_identity
+    );
 GO
 
 IF NOT EXISTS (SELECT 1 FROM sys.external_file_formats AS f WHERE f.name = N'taxidata_parquet')

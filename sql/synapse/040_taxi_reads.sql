@@ -1,21 +1,19 @@
--- Reads of the trips. No writes, no temporary table beside the external one, no OFFSET: Synapse
--- serverless has none of them, so pages are cut by ROW_NUMBER.
-IF OBJECT_ID(N'dbo.get_taxidata') IS NOT NULL
-    DROP PROCEDURE dbo.get_taxidata;
-GO
+-- Reads of the trips. Synapse serverless has no OFFSET, no writes and no temporary table beside the
+-- external one: taxidata_page numbers the trips. An offset costs as much as reading all trips up to
+-- its page, so the first page is the cheapest.
 
 -- In: {"limit": 1000, "offset": 0, "total_amount", "pickup_from", "pickup_to", "payment_type",
 -- "PULocationID", "rows"}, each optional; limit 0 is all. Out: an array of trips in pieces, to be
 -- joined in order; with "rows": true one object a row.
-CREATE PROCEDURE dbo.get_taxidata
+CREATE OR ALTER PROCEDURE dbo.get_taxidata
     @Json nvarchar(max)
 AS
 BEGIN
     SET NOCOUNT ON;
     DECLARE
-        @Limit bigint, @Offset bigint, @Last bigint, @TotalAmount float, @AmountFrom float,
-        @AmountTo float, @PickupFrom datetime2(7), @PickupTo datetime2(7), @PaymentType int,
-        @PULocationID int, @Rows nvarchar(10);
+        @Limit bigint, @Offset bigint, @Last bigint, @TotalAmount float, @Amount decimal(28, 4),
+        @PickupFrom datetime2(7), @PickupTo datetime2(7), @PaymentType int, @PULocationID int,
+        @Rows nvarchar(10);
 
     SELECT
         @Limit = j.PageLimit,
@@ -36,6 +34,7 @@ BEGIN
         PULocationID int          '$.PULocationID',
         AsRows       nvarchar(10) '$.rows'
     ) AS j;
+    SET @Amount = CAST(@TotalAmount AS decimal(28, 4));
     SET @Offset = ISNULL(@Offset, 0);
     SET @Limit = ISNULL(@Limit, 1000);
     -- More rows than there are, and far from the end of bigint.
@@ -43,72 +42,35 @@ BEGIN
         SET @Limit = 1000000000000;
     SET @Last = @Offset + @Limit;
 
-    -- A float is compared within half of its last printed decimal.
-    SET @AmountFrom = @TotalAmount - 0.00005;
-    SET @AmountTo = @TotalAmount + 0.00005;
-
     IF @Rows = N'true'
         SELECT n.[Json]
-        FROM (
-            SELECT
-                ROW_NUMBER() OVER (
-                    ORDER BY
-                        t.tpep_pickup_datetime, t.tpep_dropoff_datetime, t.VendorID,
-                        t.PULocationID, t.DOLocationID, t.total_amount, t.trip_distance,
-                        t.fare_amount, t.tip_amount, t.payment_type, t.passenger_count,
-                        t.RatecodeID, t.store_and_fwd_flag, t.extra, t.mta_tax,
-                        t.tolls_amount, t.improvement_surcharge, t.congestion_surcharge
-                ) AS Position,
-                t.[Json]
-            FROM dbo.taxidata_json AS t
-            WHERE (@AmountFrom IS NULL OR t.total_amount BETWEEN @AmountFrom AND @AmountTo)
-                AND (@PickupFrom IS NULL OR t.tpep_pickup_datetime >= @PickupFrom)
-                AND (@PickupTo IS NULL OR t.tpep_pickup_datetime < @PickupTo)
-                AND (@PaymentType IS NULL OR t.payment_type = @PaymentType)
-                AND (@PULocationID IS NULL OR t.PULocationID = @PULocationID)
+        FROM dbo.taxidata_page(
+            @Last, @Amount, @PickupFrom, @PickupTo, @PaymentType, @PULocationID
         ) AS n
-        WHERE n.Position > @Offset AND n.Position <= @Last
+        WHERE n.Position > @Offset
         ORDER BY n.Position;
     ELSE
         SELECT piece.[Json]
         FROM (
-            SELECT CAST(0 AS bigint) AS Position, '[' AS [Json]
+            SELECT CAST(0 AS bigint) AS Position, N'[' AS [Json]
             UNION ALL
             SELECT
                 n.Position,
-                CASE WHEN n.Position > @Offset + 1 THEN ',' ELSE '' END + n.[Json] AS [Json]
-            FROM (
-                SELECT
-                    ROW_NUMBER() OVER (
-                        ORDER BY
-                            t.tpep_pickup_datetime, t.tpep_dropoff_datetime, t.VendorID,
-                            t.PULocationID, t.DOLocationID, t.total_amount, t.trip_distance,
-                            t.fare_amount, t.tip_amount, t.payment_type, t.passenger_count,
-                            t.RatecodeID, t.store_and_fwd_flag, t.extra, t.mta_tax,
-                            t.tolls_amount, t.improvement_surcharge, t.congestion_surcharge
-                    ) AS Position,
-                    t.[Json]
-                FROM dbo.taxidata_json AS t
-                WHERE (@AmountFrom IS NULL OR t.total_amount BETWEEN @AmountFrom AND @AmountTo)
-                    AND (@PickupFrom IS NULL OR t.tpep_pickup_datetime >= @PickupFrom)
-                    AND (@PickupTo IS NULL OR t.tpep_pickup_datetime < @PickupTo)
-                    AND (@PaymentType IS NULL OR t.payment_type = @PaymentType)
-                    AND (@PULocationID IS NULL OR t.PULocationID = @PULocationID)
+                CONCAT(CASE WHEN n.Position > @Offset + 1 THEN N',' ELSE N'' END, n.[Json])
+                    AS [Json]
+            FROM dbo.taxidata_page(
+                @Last, @Amount, @PickupFrom, @PickupTo, @PaymentType, @PULocationID
             ) AS n
-            WHERE n.Position > @Offset AND n.Position <= @Last
+            WHERE n.Position > @Offset
             UNION ALL
-            SELECT CAST(9223372036854775807 AS bigint) AS Position, ']' AS [Json]
+            SELECT CAST(9223372036854775807 AS bigint) AS Position, N']' AS [Json]
         ) AS piece
         ORDER BY piece.Position;
 END;
 GO
 
-IF OBJECT_ID(N'dbo.get_taxidataAmount') IS NOT NULL
-    DROP PROCEDURE dbo.get_taxidataAmount;
-GO
-
 -- In: {"total_amount": 20, "limit", "offset", "rows"}. Out: as get_taxidata.
-CREATE PROCEDURE dbo.get_taxidataAmount
+CREATE OR ALTER PROCEDURE dbo.get_taxidataAmount
     @Json nvarchar(max)
 AS
 BEGIN
@@ -121,13 +83,9 @@ BEGIN
 END;
 GO
 
-IF OBJECT_ID(N'dbo.get_taxidataSummary') IS NOT NULL
-    DROP PROCEDURE dbo.get_taxidataSummary;
-GO
-
 -- In: {"by": "hour" or "weekday" or "payment_type"}; weekday 1 is Monday. Out: an array of groups
 -- {by, "trips", "fare_amount", "tip_amount", "total_amount"} in pieces, to be joined in order.
-CREATE PROCEDURE dbo.get_taxidataSummary
+CREATE OR ALTER PROCEDURE dbo.get_taxidataSummary
     @Json nvarchar(max)
 AS
 BEGIN
@@ -186,4 +144,9 @@ BEGIN
     ) AS piece
     ORDER BY piece.Position;
 END;
+GO
+
+-- The view that taxidata_page has replaced.
+IF OBJECT_ID(N'dbo.taxidata_json') IS NOT NULL
+    DROP VIEW dbo.taxidata_json;
 GO

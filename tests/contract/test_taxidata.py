@@ -82,7 +82,7 @@ def test_an_amount_finds_its_trips_and_no_others(trips, sample, route):
 
 def test_an_amount_that_no_trip_has_is_an_empty_list(api):
     response = api.get("/taxidataprice/999999")
-    assert (response.status_code, response.text) == (200, "[]")
+    assert (response.status_code, response.json()) == (200, [])
 
 
 def test_every_trip_has_the_18_columns_in_the_samples_order(trips):

@@ -174,6 +174,36 @@ def test_a_new_customer_is_of_its_makers_territory(
     assert client.delete(f"/customer/{number}", headers=headers["ann"]).status_code == 200
 
 
+ANY_INSERT = """
+CREATE POLICY any_insert ON sales.customers FOR INSERT TO procedures WITH CHECK (true)
+"""
+
+
+WRITTEN = "SELECT (SELECT count(*) FROM sales.customers), (SELECT count(*) FROM web.requests)"
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_new_row_that_its_maker_could_not_read_back_is_refused_and_rolled_back(
+    app: Flask, client: FlaskClient, headers: dict[str, Headers], bulk: bool
+):
+    cluster = app.extensions["databases"].cluster()
+    body = {"CustomerName": unique_name(), "Delivery": {"PostalCode": "51234"}}
+    before = cluster.run_sql(WRITTEN)
+    cluster.run_sql(ANY_INSERT)
+    try:
+        response = client.open(
+            "/customers" if bulk else "/customer",
+            method="POST" if bulk else "PUT",
+            json=[body] if bulk else body,
+            headers=headers["ann"],
+        )
+    finally:
+        cluster.run_sql("DROP POLICY any_insert ON sales.customers")
+    assert response.status_code == 403, response.text
+    assert "row-level security policy hides" in response.json["detail"]
+    assert cluster.run_sql(WRITTEN) == before
+
+
 def test_an_idempotency_key_is_its_callers_alone(client: FlaskClient, headers: dict[str, Headers]):
     made = {}
     for name, territory in TERRITORIES.items():

@@ -12,6 +12,8 @@ from settings import ROOT
 
 EXAMPLE = ROOT / "sql" / "examples" / "row_level_security_azure_sql.sql"
 BATCHES = split_batches(EXAMPLE.read_text(encoding="utf-8"))
+DOCUMENT = (ROOT / "docs" / "row-level-security.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: f"line {batch.line}")
@@ -19,6 +21,16 @@ def test_every_batch_parses(batch: Batch):
     parsed = Linter(dialect="tsql").parse_string(batch.sql)
     assert parsed.violations == []
     assert "unparsable" not in parsed.tree.type_set()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_of_the_document_parses_and_has_its_undo(recipe: str):
+    parsed = Linter(dialect="tsql").parse_string(recipe)
+    assert parsed.violations == []
+    assert "unparsable" not in parsed.tree.type_set()
+    done, undone = recipe.split("-- undo:")
+    policy = "Application.FilterCustomersBySalesTerritoryRole"
+    assert [policy in part or "[Far West Sales]" in part for part in (done, undone)] == [True] * 2
 
 
 def test_reading_inserting_and_updating_ask_the_same_predicate():

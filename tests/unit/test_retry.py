@@ -129,7 +129,7 @@ def test_a_wrong_database_name_costs_seconds_not_the_deadline():
 
 def test_conflicts_that_take_long_are_reported_before_the_attempts_are_used_up(monkeypatch):
     """Each attempt may wait for its locks behind all the others."""
-    monkeypatch.setattr(retry, "CONTENTION_SECONDS", 0.0)
+    monkeypatch.setattr("database.retry.CONTENTION_SECONDS", 0.0)
     attempts = Attempts(*[failure(Kind.CONTENTION)] * 1000)
     with pytest.raises(Unavailable):
         attempts.run(failure(Kind.CONTENTION), deadline=1e6)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from deploy.required_objects import RequiredObjects, missing
+from deploy.required_objects import RequiredObjects, missing, policies
 from deploy.sample_rows import SAMPLES, fill_empty
 from settings import ROOT
+from testkit.server import bare_environment
 from testkit.tds.messages import Column
 from testkit.tds.script import Reply, Request, Rows, ServerError
 from testkit.tds.server import TdsServer
@@ -18,6 +22,8 @@ READ = "web.get_customer"
 TABLE = "dbo.titanic_passanger"
 NEEDS = RequiredObjects({READ: False}, {TABLE})
 PROCEDURE_COLUMNS = (Column("found", "int"), Column("allowed", "int"))
+POLICY_COLUMNS = tuple(Column(name) for name in ("table_schema", "table", "schema", "policy"))
+WWI_POLICY = ("Sales", "Customers", "Application", "FilterCustomersBySalesTerritoryRole")
 
 
 def database(
@@ -26,12 +32,15 @@ def database(
     execute: int | None = 1,
     parameters: tuple[str, ...] = ("@Json nvarchar(max)",),
     select: int | None = 1,
+    policies: tuple[tuple[str, ...], ...] = (),
 ):
     """A script that answers as a database with this one procedure and table would."""
 
     def script(request: Request) -> Reply:
         if "sys.parameters" in request.statement:
             return Reply(Rows((Column("parameter"),), [(p,) for p in parameters]))
+        if "sys.security_policies" in request.statement:
+            return Reply(Rows(POLICY_COLUMNS, policies))
         if "OBJECT_ID" in request.statement:
             return Reply(Rows(PROCEDURE_COLUMNS, [(found, execute)]))
         return Reply(Rows((Column("allowed", "int"),), [(select,)]))
@@ -70,6 +79,59 @@ def test_an_engine_that_does_not_tell_parameters_is_not_blamed(server: TdsServer
     refusal = Reply(ServerError(33557097, "relation does not exist"))
     server.on_execute(lambda r: refusal if "sys.parameters" in r.statement else script(r))
     assert missing(connect(), NEEDS) == []
+
+
+def test_an_active_security_policy_on_a_table_in_use_has_a_sentence(
+    server: TdsServer, connect: Connect
+):
+    server.on_execute(database(policies=(WWI_POLICY,)))
+    (said,) = policies(connect(), NEEDS)
+    assert said.startswith(
+        "Sales.Customers: the security policy Application.FilterCustomersBySalesTerritoryRole is on"
+    )
+    assert "docs/row-level-security.md" in said
+    (request,) = server.executions
+    assert "p.is_enabled = 1" in request.statement
+    assert request.values == (TABLE, READ)
+
+
+def test_an_engine_without_security_policies_has_none(server: TdsServer, connect: Connect):
+    server.on_execute(lambda r: Reply(ServerError(208, "Invalid object name")))
+    assert policies(connect(), NEEDS) == []
+
+
+@pytest.mark.parametrize("command", ["check", "deploy --skip=*"])
+def test_the_command_reports_a_policy_and_does_not_fail_for_it(
+    server: TdsServer, driver: str, tmp_path: Path, command: str
+):
+    server.on_execute(database(policies=(WWI_POLICY,)))
+    done = flask_sql(server, driver, tmp_path, *command.split(), "--target=TAXI")
+    assert "Application.FilterCustomersBySalesTerritoryRole is on" in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_command_waits_for_a_database_that_resumes(
+    server: TdsServer, driver: str, tmp_path: Path
+):
+    server.login_replies.append(Reply(ServerError(40613, "is not currently available")))
+    server.on_execute(database())
+    done = flask_sql(server, driver, tmp_path, "check", "--target=TAXI")
+    assert "resuming or scaling (40613); next attempt in 5 s." in done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def flask_sql(server: TdsServer, driver: str, folder: Path, *words: str):
+    """`flask sql …` in a process of its own, over the scripted server as TAXI."""
+    text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=reader;PWD=secret;Encrypt=no"
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "sql", *words],
+        cwd=ROOT,
+        env=bare_environment(SQLAZURECONNSTR_TAXI=text, LOCAL_DIR=str(folder)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def counted(rows: int):
