@@ -14,6 +14,7 @@ from authentication.caller import read_groups, read_roles
 from authentication.documents import is_safe
 from authentication.exposure import refusal
 from authentication.methods import ALGORITHMS, METHODS
+from authentication.sites import ANY, normal_origin
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
@@ -71,11 +72,17 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    for origin in found:
-        if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
-            raise ValueError("a list of origins joined by commas")
-    return found
+    """As browsers spell them, each to be matched whole; * alone is all."""
+    found = []
+    for origin in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ANY if origin == ANY else normal_origin(origin))
+        except ValueError:
+            raise ValueError(
+                f"a list of origins joined by commas; {origin!r} is none: write scheme, host and"
+                " port, without a path, and no * within a name"
+            ) from None
+    return tuple(found)
 
 
 def yes_or_no(text: str) -> bool:
