@@ -31,6 +31,7 @@ class BearerTokens:
 
     challenge = 'Bearer realm="sql-procedures-api"'
     error_in_challenge = True
+    sent_by_browser = False
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class EasyAuth:
 
     challenge = 'Bearer realm="sql-procedures-api"'
     error_in_challenge = True
+    sent_by_browser = True
 
     def __init__(self, groups_by_role: Mapping[str, Collection[str]]) -> None:
         self._groups_by_role = groups_by_role
