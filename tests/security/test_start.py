@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +70,46 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
     assert not (folder / "local" / "postgresql").exists()
 
 
+def test_a_unix_socket_that_every_account_may_use_is_refused_and_the_default_is_not_one(
+    folder: Path,
+):
+    path = Path(tempfile.mkdtemp()) / "api.sock"  # short: an address has 107 bytes
+    command = [sys.executable, "-m", "gunicorn", "--workers", "1", "--bind", f"unix:{path}"]
+    options = {
+        "cwd": ROOT,
+        "env": bare_environment(LOCAL_DIR=str(folder), POSTGRESQLCONNSTR_WWIF=NOWHERE),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    refused = subprocess.run(
+        [*command, "--umask", "0", "app:app"], timeout=60, check=False, **options
+    )
+    assert refused.returncode != 0
+    assert (
+        f"AUTH is not set, and every account of this machine may use the socket '{path}': start"
+        " with --umask 007, or set AUTH."
+    ) in refused.stdout.decode()
+    with subprocess.Popen([*command, "app:app"], **options) as server:
+        try:
+            assert answer_over(path, server, PATH) == 404
+            assert path.stat().st_mode & 0o777 == 0o755
+        finally:
+            server.terminate()
+            server.communicate(timeout=60)
+    shutil.rmtree(path.parent)
+
+
+def answer_over(path: Path, server: subprocess.Popen, target: str) -> int:
+    """The status of a GET over the Unix socket at `path`, as soon as it listens."""
+    for line in server.stdout:
+        if b"Listening at" in line:
+            break
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return int(connection.recv(4096).split()[1])
+
+
 @pytest.mark.parametrize(
     ("address", "local"),
     [
@@ -80,7 +122,7 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
         (("::1", 5000, 0, 0), True),
         ("/run/api.sock", True),
         ("", True),
-        (b"\x00abstract", True),
+        (b"\x00abstract", False),
         ("0.0.0.0", False),
         ("::", False),
         (("0.0.0.0", 8000), False),
