@@ -12,7 +12,7 @@ LOCAL_NAMES = ("localhost", "ip6-localhost")
 # What a proxy says of its client; the second form is RFC 7239's, a list of name=value pairs.
 FORWARDED_ADDRESSES = ("X-Forwarded-For", "X-Real-IP")
 _FORWARDED_FOR = re.compile(r'(?:^|[;,])\s*for\s*=\s*("(?:[^"\\]|\\.)*"|[^;,\s]*)', re.IGNORECASE)
-_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d*)?|([^:]*):\d*")
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::\d*)?|([0-9.]+):\d*")
 
 
 @functools.lru_cache(maxsize=1024)
