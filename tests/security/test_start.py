@@ -278,3 +278,30 @@ def principal(*claims: tuple[str, str], **changed: str) -> str:
 def test_on_app_service_the_platform_says_who_asks(headers, status: int, tmp_path: Path):
     with application(tmp_path, **EASYAUTH) as app:
         assert app.test_client().get(PATH, headers=headers).status_code == status
+
+
+WRONG = (7, True, 1e400, [], ["x"], [[]], {}, {"a": []})
+GOOD = [{"typ": "sub", "val": "8b1f"}, {"typ": "roles", "val": "read"}]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"claims": value} for value in (*WRONG, None, "x")),
+        *({"claims": [*GOOD, value]} for value in (*WRONG, None, "x")),
+        *({"claims": [*GOOD, {"typ": value, "val": "x"}]} for value in (*WRONG, None)),
+        *({"claims": [*GOOD, {"typ": "roles", "val": value}]} for value in (*WRONG, None)),
+        *({"auth_typ": value} for value in (*WRONG, None)),
+        *({"role_typ": value} for value in WRONG if value),
+        *({"name_typ": value} for value in WRONG if value),
+    ],
+    ids=repr,
+)
+def test_a_principal_with_a_value_of_another_type_is_refused(changed, tmp_path: Path):
+    right = {"auth_typ": "aad", "claims": GOOD, "name_typ": "name", "role_typ": None}
+    with application(tmp_path, **EASYAUTH) as app:
+        client = app.test_client()
+        for document, status in ((right, 404), (right | changed, 401)):
+            text = base64.b64encode(json.dumps(document).encode()).decode()
+            answer = client.get(PATH, headers={"X-MS-CLIENT-PRINCIPAL": text})
+            assert answer.status_code == status
