@@ -96,6 +96,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
+    app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)
     databases = Databases(settings, report=_say, observe=observer.observe)

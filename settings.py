@@ -220,6 +220,10 @@ SETTINGS = (
         "whose scripts may call, such as https://app.example.com; joined by commas; * is all",
     ),
     Setting(
+        *("CSV_FORMULAS", "keep", "keep or escape", one_of("keep", "escape")),
+        "CSV texts that spreadsheets take for formulas; escape puts an apostrophe before each",
+    ),
+    Setting(
         *("LOG_FORMAT", "auto", "auto, text or json", one_of("auto", "text", "json")),
         "of the log; auto is text on a terminal, else json",
     ),
@@ -280,6 +284,7 @@ class Settings:
     require_if_match: bool
     taxi_cache_seconds: float
     cors_origins: tuple[str, ...]
+    csv_formulas: str
     log_format: str
     slow_call_seconds: float
     server_timing: str
