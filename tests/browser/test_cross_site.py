@@ -29,7 +29,10 @@ form.submit();
 </script>"""
 FETCH = """
 const [url, options, done] = arguments;
-fetch(url, options).then(async r => done([r.status, r.type, await r.text()]), e => done([0, '', ''+e]))
+fetch(url, options).then(
+    async answer => done([answer.status, answer.type, await answer.text()]),
+    error => done([0, '', '' + error])
+);
 """
 
 

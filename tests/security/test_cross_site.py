@@ -26,18 +26,21 @@ def status(app, method: str = "GET", path: str = PATH, **options) -> int:
     return answer.status_code
 
 
+OWN_NAMES = (
+    *("localhost", "localhost:5000", "LOCALHOST:1", "localhost.:80", "api.localhost:5000"),
+    *("127.0.0.1", "127.9.8.7:5000", "[::1]", "[::1]:5000", "[0:0:0:0:0:0:0:1]:80"),
+)
+OTHER_NAMES = (
+    *("evil.example", "evil.example:5000", "localhost.evil.example", "127.0.0.1.evil.example"),
+    *("evillocalhost", "0.0.0.0:5000", "[::]:5000", "[2001:db8::1]", "192.168.1.5", "", "a b"),
+    *("localhost@evil.example", "localhost, evil.example", "localhost:5000:evil"),
+    *("evil.example#localhost", "[::1"),
+)
+
+
 @pytest.mark.parametrize(
     ("host", "passes"),
-    [
-        *[(host, True) for host in ("localhost", "localhost:5000", "LOCALHOST:1", "localhost.:80")],
-        *[(host, True) for host in ("api.localhost:5000", "127.0.0.1", "127.9.8.7:5000")],
-        *[(host, True) for host in ("[::1]", "[::1]:5000", "[0:0:0:0:0:0:0:1]:80")],
-        *[(host, False) for host in ("evil.example", "evil.example:5000", "localhost.evil.example")],
-        *[(host, False) for host in ("127.0.0.1.evil.example", "evillocalhost", "0.0.0.0:5000")],
-        *[(host, False) for host in ("[::]:5000", "[2001:db8::1]", "192.168.1.5", "", "a b")],
-        *[(host, False) for host in ("localhost@evil.example", "localhost, evil.example")],
-        *[(host, False) for host in ("localhost:5000:evil", "evil.example#localhost", "[::1")],
-    ],
+    [*[(host, True) for host in OWN_NAMES], *[(host, False) for host in OTHER_NAMES]],
 )
 def test_only_this_machines_own_names_are_answered(host: str, passes: bool, tmp_path: Path):
     with application(tmp_path) as app:
