@@ -17,6 +17,7 @@ ANY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _LONGEST_SHOWN = 100
+_NEVER_IN_ORIGINS = re.compile(r"[^A-Za-z0-9.:/\[\]_-]")
 
 
 def normal_origin(text: str) -> str:
@@ -103,4 +104,4 @@ def _host_of(origin: str) -> str | None:
 
 
 def _shown(text: str) -> str:
-    return ascii(text[:_LONGEST_SHOWN])
+    return repr(_NEVER_IN_ORIGINS.sub("?", text[:_LONGEST_SHOWN]))
