@@ -13,8 +13,8 @@ from gunicorn.http.errors import ParseException
 
 from authentication.exposure import address_of
 from connection_manager import Rows
-from database.deadline import Deadline, Watch
-from protocol.authentication import group_of_request
+from database.deadline import Deadline, DeadlineWatchdog
+from protocol.authorization import group_of_request
 from protocol.problems import Problem
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class BodyTime:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watch = Watch()
+        self._watch = DeadlineWatchdog()
 
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from database.coalescing import CoalescedReads
 from database.deadline import Deadline
-from database.observation import Observe, SharedRead, unobserved
+from database.events import Observe, SharedRead, unobserved
+from database.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 # An answer that was had faster than this is quicker asked for again than handed over.
@@ -44,7 +44,7 @@ class SharedReads:
         self._ttl = ttl
         self._observe = observe
         self._swept = time.monotonic()
-        self._in_this_worker: CoalescedReads[tuple[str, float | None]] = CoalescedReads()
+        self._in_this_worker: SingleFlight[tuple[str, float | None]] = SingleFlight()
         self._quick: set[str] = set()  # questions not worth sharing with other workers
         self._complained = False
 

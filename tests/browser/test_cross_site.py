@@ -16,9 +16,9 @@ import pytest
 from selenium.webdriver.support import expected_conditions as met
 from selenium.webdriver.support.wait import WebDriverWait
 
+from testkit.api_client import Api, unique_name
+from testkit.server import Server
 from tests.browser.test_pages import PATIENCE_SECONDS, opened_browser
-from tests.contract.api import Api, unique_name
-from tests.contract.server import Server
 
 STRANGER, FRIEND, REBOUND = "evil.example", "friend.example", "rebound.example"
 FORM = """<form method="post" action="{action}"><input name="customer"></form>

@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from tests.contract.api import Api, unique_name
-from tests.contract.server import Server
+from testkit.api_client import Api, unique_name
+from testkit.server import Server
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "\uff1d1", "\uff20x")
 TEXTS = ("'=1", "a=1", " =1", "1-1")

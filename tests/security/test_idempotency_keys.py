@@ -6,9 +6,9 @@ import hashlib
 import json
 
 from authentication.api_keys import ISSUER
-from tests.contract.api import Api, unique_name
-from tests.contract.server import Server
-from tests.security.callers import api_keys
+from testkit.api_client import Api, unique_name
+from testkit.callers import api_keys
+from testkit.server import Server
 
 
 def test_no_key_of_an_anonymous_client_is_a_named_callers(run_folder, worker_id):

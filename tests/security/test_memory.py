@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.api import Api, assert_problem
-from tests.contract.routes import NOWHERE
-from tests.contract.server import Server
+from testkit.api_client import Api, assert_problem
+from testkit.routes import NOWHERE
+from testkit.server import Server
 from tests.security.limited import PEAK
 
 CLIENTS, ROUNDS = 16, 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.routes import application
+from testkit.routes import application
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB")
 PATHS = ("/customer//123", "//customer/123", "/customer//", "/taxidata//20", "/customer/123/")
