@@ -73,10 +73,11 @@ class Application(Flask):
 
 
 class ProblemApi(Api):
-    """flask-restful answers errors in a shape of its own unless it is told not to."""
+    """flask-restful, whose errors are the application's own problems."""
 
-    def handle_error(self, e: Exception) -> Response:
-        return problem_of(e).response()
+    def error_router(self, original_handler: Callable, e: Exception) -> Response:
+        # flask-restful matches the path again here, outside of Flask's error handling.
+        return original_handler(e)
 
 
 def create_app(
@@ -90,9 +91,12 @@ def create_app(
     """
     settings = settings or read_settings()
     app = Application(__name__, static_folder=None, template_folder="resources/html")
+    # A path with an empty segment is no route: a redirect would be HTML, outside the problems.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
+    app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)
     databases = Databases(settings, report=_say, observe=observer.observe)

@@ -24,6 +24,8 @@ keepalive = 30
 limit_request_fields = 64
 # Its default path is one for all servers of a user, so a second one would fight over it.
 control_socket_disable = True
+# Its default of 0 opens a Unix socket, and all that the app writes, to every account.
+umask = 0o022
 
 
 def on_starting(server):

@@ -14,6 +14,7 @@ from authentication.documents import is_safe
 from authentication.exposure import refusal
 from authentication.principal import read_groups, read_roles
 from authentication.schemes import ALGORITHMS, METHODS
+from authentication.sites import ANY, normal_origin
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
@@ -71,11 +72,17 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def origins(text: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    for origin in found:
-        if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
-            raise ValueError("a list of origins joined by commas")
-    return found
+    """As browsers spell them, each to be matched whole; * alone is all."""
+    found = []
+    for origin in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            found.append(ANY if origin == ANY else normal_origin(origin))
+        except ValueError:
+            raise ValueError(
+                f"a list of origins joined by commas; {origin!r} is none: write scheme, host and"
+                " port, without a path, and no * within a name"
+            ) from None
+    return tuple(found)
 
 
 def yes_or_no(text: str) -> bool:
@@ -211,6 +218,10 @@ SETTINGS = (
         "whose scripts may call, such as https://app.example.com; joined by commas; * is all",
     ),
     Setting(
+        *("CSV_FORMULAS", "keep", "keep or escape", one_of("keep", "escape")),
+        "CSV texts that spreadsheets take for formulas; escape puts an apostrophe before each",
+    ),
+    Setting(
         *("LOG_FORMAT", "auto", "auto, text or json", one_of("auto", "text", "json")),
         "of the log; auto is text on a terminal, else json",
     ),
@@ -271,6 +282,7 @@ class Settings:
     require_if_match: bool
     taxi_cache_seconds: float
     cors_origins: tuple[str, ...]
+    csv_formulas: str
     log_format: str
     slow_call_seconds: float
     server_timing: str

@@ -62,6 +62,7 @@ class ApiKeys:
 
     challenge = f'ApiKey realm="sql-procedures-api", header="{HEADER}"'
     error_in_challenge = False
+    sent_by_browser = False
 
     def __init__(self, keys: Collection[ApiKey]) -> None:
         self._keys = tuple(keys)

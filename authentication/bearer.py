@@ -31,6 +31,7 @@ class BearerTokens:
 
     challenge = 'Bearer realm="sql-procedures-api"'
     error_in_challenge = True
+    sent_by_browser = False
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class BearerTokens:
             raise Refused("The token is too long.")
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):
             raise Refused("The token can not be read.") from None
         # Before any look at a key: what is refused here costs no question to the issuer.
         if header.get("alg") not in self._algorithms or "crit" in header:
@@ -93,6 +94,9 @@ class BearerTokens:
         except jwt.InvalidTokenError as error:
             reason = next((text for kind, text in _REASONS if isinstance(error, kind)), None)
             raise Refused(reason or "The token is not valid.") from None
+        # Of claims of another JSON type, such as a list for a time, or a time beyond all numbers.
+        except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
+            raise Refused("The token is not valid.") from None
 
 
 def _words(claims: Mapping[str, Any], *names: str) -> list[str]:

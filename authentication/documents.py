@@ -1,9 +1,9 @@
 """What an OpenID Connect issuer publishes about itself: two JSON documents."""
 
 import functools
+import http.client
 import json
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,7 @@ def get_document(url: str) -> dict[str, Any]:
                 if time.monotonic() > ends:
                     raise Unreadable("the document took too long")
         document = json.loads(text)
-    except (OSError, ValueError, RecursionError, urllib.error.URLError) as error:
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise Unreadable(type(error).__name__) from error
     if not isinstance(document, dict):
         raise Unreadable("the document is not an object")

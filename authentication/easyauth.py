@@ -24,6 +24,7 @@ class EasyAuth:
 
     challenge = 'Bearer realm="sql-procedures-api"'
     error_in_challenge = True
+    sent_by_browser = True
 
     def __init__(self, groups_by_role: Mapping[str, Collection[str]]) -> None:
         self._groups_by_role = groups_by_role
@@ -39,11 +40,13 @@ class EasyAuth:
             if len(principal) > LONGEST_PRINCIPAL:
                 raise ValueError
             document = json.loads(base64.b64decode(principal, validate=True))
-            claims = [(str(c["typ"]), str(c["val"])) for c in document["claims"]]
-            provider = str(document["auth_typ"])
+            claims = [(_text(c["typ"]), _text(c["val"])) for c in document["claims"]]
+            provider = _text(document["auth_typ"])
+            role_kind = _text(document.get("role_typ") or "")
+            name_kind = _text(document.get("name_typ") or "")
         except (ValueError, TypeError, KeyError, RecursionError):
             raise Refused("The principal can not be read.") from None
-        role_types = {*ROLE_CLAIMS, document.get("role_typ")}
+        role_types = {*ROLE_CLAIMS, role_kind} - {""}
         roles = [value for kind, value in claims if kind in role_types]
         roles += [word for kind, value in claims if kind in SCOPE_CLAIMS for word in value.split()]
         known = dict(reversed(claims))
@@ -51,7 +54,13 @@ class EasyAuth:
         return Caller(
             subject or next((known[kind] for kind in SUBJECT_CLAIMS if kind in known), ""),
             known.get("iss", provider),
-            name=known.get(str(document.get("name_typ")), known.get("name", "")),
+            name=known.get(name_kind, known.get("name", "")),
             roles=roles,
             groups=groups_of(roles, self._groups_by_role),
         )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

@@ -94,7 +94,8 @@ class SigningKeys:
                 continue
             try:
                 key = jwt.PyJWK(data, algorithm)
-            except jwt.PyJWTError as error:
+            # PyJWT and cryptography raise whatever a value of another JSON type leads to.
+            except Exception as error:
                 log.warning("a signing key is left out: %s", type(error).__name__)
                 continue
             if algorithm == "ES256" or key.key.key_size >= SMALLEST_RSA_BITS:
@@ -108,6 +109,7 @@ def _algorithm_of(data: object) -> str | None:
         return None
     if data.get("use", "sig") != "sig":
         return None
+    kinds = [(("RSA", None), "RS256"), (("EC", "P-256"), "ES256")]
     kind = (data.get("kty"), data.get("crv"))
-    algorithm = {("RSA", None): "RS256", ("EC", "P-256"): "ES256"}.get(kind)
+    algorithm = next((name for known, name in kinds if known == kind), None)
     return algorithm if data.get("alg", algorithm) == algorithm else None

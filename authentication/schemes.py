@@ -13,10 +13,12 @@ ALGORITHMS = ("RS256", "ES256")
 
 class Method(Protocol):
     """One way to tell who asks. `challenge`: its part of WWW-Authenticate (RFC 9110, 11.6.1);
-    error_in_challenge: whether the scheme has a place there for what was wrong (RFC 6750, 3)."""
+    error_in_challenge: whether the scheme has a place there for what was wrong (RFC 6750, 3);
+    sent_by_browser: a browser adds the credential to requests of any site's page, as a cookie."""
 
     challenge: str
     error_in_challenge: bool
+    sent_by_browser: bool
 
     def presented(self, headers: Mapping[str, str]) -> Any:
         """The credential in a request's headers; None where there is none for this method."""

@@ -8,9 +8,10 @@ a path that is no route, are in the group of their method.
 
 from flask import current_app, g, request
 
-from authentication.exposure import is_local, refusal
+from authentication.exposure import forwarded_stranger, is_local_peer, refusal
 from authentication.principal import Caller, CannotVerify, Refused
 from authentication.schemes import Method, methods
+from authentication.sites import refused_host, refused_site
 from protocol.problems import Problem
 from settings import Settings
 
@@ -18,6 +19,8 @@ from settings import Settings
 OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs")
 OPEN_BELOW = ("/assets/",)
 OPERATE = ("/metrics",)
+# An orchestrator's probe names the machine as it likes.
+PROBES = ("/health/live", "/health/ready")
 
 
 class Authentication:
@@ -26,6 +29,7 @@ class Authentication:
     def __init__(self, settings: Settings) -> None:
         self._chosen = settings.auth is not None
         self._anonymous = settings.auth_anonymous
+        self._origins = frozenset(settings.cors_origins)
         self.names = settings.auth or ()
         self._methods: list[Method] = methods(
             settings.auth or (),
@@ -39,7 +43,7 @@ class Authentication:
 
     def identify(self) -> None:
         """Set g.caller to who asks, None without a credential; what is wrong with one is kept."""
-        g.caller, g.refused = None, None
+        g.caller, g.refused, g.sent_by_browser = None, None, False
         if not self._methods:
             return
         given = [(m, p) for m in self._methods if (p := m.presented(request.headers)) is not None]
@@ -48,17 +52,16 @@ class Authentication:
                 raise Refused("Send one credential only.")
             for method, presented in given:
                 g.caller = method.caller_of(presented)
+                g.sent_by_browser = method.sent_by_browser
         except (Refused, CannotVerify) as refused:
             g.refused = refused
 
     def admit(self) -> None:
         """Raises Problem: unauthenticated, forbidden or issuer-unavailable."""
         group = group_of_request()
-        if group is None:
-            return
-        if not self._chosen and not is_local(request.remote_addr or ""):
-            raise Problem("forbidden", refusal("as this request shows"))
-        if not self._methods:
+        if not self._chosen:
+            self._keep_local(group)
+        if group is None or not self._methods:
             return
         if g.refused is not None:
             raise self._problem(g.refused)
@@ -67,6 +70,30 @@ class Authentication:
                 raise self._problem(None)
         elif group not in g.caller.groups:
             raise self._forbidden(group)
+        elif g.sent_by_browser:
+            self._refuse_site(reads=False)
+
+    def _keep_local(self, group: str | None) -> None:
+        """Without a choice of AUTH: this machine's own requests only, and of its browsers only
+        those that no other site's page had sent."""
+        if group is not None:
+            if not is_local_peer(request.remote_addr or ""):
+                raise Problem("forbidden", refusal("as this request shows"))
+            header = forwarded_stranger(request.headers)
+            if header is not None:
+                raise Problem("forbidden", refusal(f"as this request's {header} shows"))
+        rule = request.url_rule
+        if rule is None or rule.rule not in PROBES:
+            reason = refused_host(request.headers)
+            if reason is not None:
+                raise Problem("forbidden", reason)
+        if group is not None:
+            self._refuse_site(reads=True)
+
+    def _refuse_site(self, *, reads: bool) -> None:
+        reason = refused_site(request.method, request.headers, self._origins, reads=reads)
+        if reason is not None:
+            raise Problem("forbidden", reason)
 
     def opens(self, group: str) -> bool:
         """Whether this request's caller may use `group`, where the route itself asks less."""

@@ -1,5 +1,6 @@
 """How every answer is sent: compressed, with a word on caching, and to other origins if allowed."""
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -36,7 +37,14 @@ def install(app: Flask, *, cors_origins: Sequence[str]) -> None:
     app.after_request(describe)
     Compression(app)
     if cors_origins:
-        CORS(app, origins=list(cors_origins), expose_headers=list(EXPOSED), max_age=600)
+        allowed = [_exactly(origin) for origin in cors_origins]
+        CORS(app, origins=allowed, expose_headers=list(EXPOSED), max_age=600)
+
+
+def _exactly(origin: str) -> str | re.Pattern[str]:
+    """`origin` as Flask-Cors matches nothing else by it: it takes the brackets of an IPv6 address
+    for a regular expression, which it does not anchor."""
+    return re.compile(re.escape(origin) + r"\Z", re.IGNORECASE) if "[" in origin else origin
 
 
 def describe(response: Response) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, current_app, g, request
 
 from connection_manager import Rows
 from protocol.problems import Problem, problem_of
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+# Of a cell that a spreadsheet takes for a formula (OWASP, CSV Injection), full-width forms too.
+FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV}
 
 
@@ -46,7 +48,9 @@ def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
     A failure in the midst breaks off the chunked body, so that no client takes it for the end;
     NDJSON says why in a last line `{"type": "urn:…", …}`.
     """
-    encode = {JSON: _json, NDJSON: _ndjson, CSV: partial(_csv, columns=columns)}[media_type]
+    cell = _escaped if current_app.config["CSV_ESCAPES_FORMULAS"] else _cell
+    as_csv = partial(_csv, columns=columns, cell=cell)
+    encode = {JSON: _json, NDJSON: _ndjson, CSV: as_csv}[media_type]
     mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
     # The body is made after the request's own context has gone.
     last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None
@@ -89,7 +93,7 @@ def _ndjson(rows: Rows) -> Iterator[str]:
         yield "\n".join(batch) + "\n"
 
 
-def _csv(rows: Rows, *, columns: Sequence[str]) -> Iterator[str]:
+def _csv(rows: Rows, *, columns: Sequence[str], cell: Callable[[Any], Any]) -> Iterator[str]:
     """RFC 4180 with a header; a nested object's keys are joined by a dot, null is empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
@@ -99,7 +103,7 @@ def _csv(rows: Rows, *, columns: Sequence[str]) -> Iterator[str]:
         items = json.loads(f"[{','.join(batch)}]")
         if nested:
             items = map(_flat, items)
-        writer.writerows([[_cell(v) for v in map(item.get, columns)] for item in items])
+        writer.writerows([[cell(v) for v in map(item.get, columns)] for item in items])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -110,6 +114,14 @@ def _cell(value: Any) -> Any:
     if value is True:
         return "true"
     return "false" if value is False else value
+
+
+def _escaped(value: Any) -> Any:
+    """As _cell(), with an apostrophe before a text that a spreadsheet would calculate. A number
+    stays one, also below 0."""
+    if isinstance(value, str) and value.startswith(FORMULA_BEGINS):
+        return "'" + value
+    return _cell(value)
 
 
 def _flat(item: dict, prefix: str = "") -> dict:

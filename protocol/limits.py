@@ -5,11 +5,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, NoReturn
 
 from flask import Flask, g, request
 from gunicorn.http.errors import ParseException
 
+from authentication.exposure import address_of
 from connection_manager import Rows
 from database.deadline import Deadline, DeadlineWatchdog
 from protocol.authorization import group_of_request
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 UNREADABLE = (OSError, ParseException)
 # A reader that takes nothing of a stream for so long is gone: a connection waits behind it.
 STALLED_SECONDS = 60.0
+# The least that a network is given (RFC 6177, section 2): whoever has one, has all below it.
+CLIENT_BITS = 64
 
 
 class StreamLimit:
@@ -129,13 +133,16 @@ def _refuse_rate(breached: "RequestLimit") -> NoReturn:
 
 
 def client() -> str:
-    """Who is counted: a caller, else an address (without the port that some proxies add)."""
+    """Who is counted: a caller, else an address, which of IPv6 is a network of 64 bits: one client
+    has all of its addresses. What is no address counts as one client."""
     caller = g.get("caller")
     if caller is not None:
         return f"caller:{caller.issuer}:{caller.subject}"
-    address = request.remote_addr or "local"
-    if address.count(":") == 1:
-        address = address.partition(":")[0]
+    if not request.remote_addr:
+        return "address:local"
+    address = address_of(request.remote_addr)
+    if isinstance(address, IPv6Address) and not address.is_loopback:
+        return f"address:{IPv6Network((address, CLIENT_BITS), strict=False)}"
     return f"address:{address}"
 
 

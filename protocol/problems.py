@@ -16,6 +16,8 @@ from database.errors import DatabaseError, DeadlineExceeded, Kind, NotConfigured
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:sql-procedures-api:"
+# Of one request; how many more there are is said in an entry of its own.
+MOST_FAULTS = 20
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -79,7 +81,8 @@ _CHOSEN_SLUG = {403: "forbidden", 404: "not-found", 409: "conflict", 412: "preco
 class Problem(Exception):
     """An answer that is a problem. `slug` names one of PROBLEM_TYPES.
 
-    detail: for a person, of this occurrence; errors: [{"pointer" or "parameter", "detail"}, …];
+    detail: for a person, of this occurrence; errors: [{"pointer" or "parameter", "detail"}, …], of
+    which the first MOST_FAULTS are listed; more: faults that are not in `errors`, counted only;
     retry_after: seconds.
     """
 
@@ -90,6 +93,7 @@ class Problem(Exception):
         *,
         status: int | None = None,
         errors: Sequence[dict] = (),
+        more: int = 0,
         retry_after: float | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
@@ -97,7 +101,10 @@ class Problem(Exception):
         self.type = PROBLEM_TYPES[slug]
         self.status = status or self.type.status
         self.detail = detail
-        self.errors = list(errors)
+        self.errors = list(errors[:MOST_FAULTS])
+        more += len(errors) - len(self.errors)
+        if more:
+            self.errors.append({"detail": f"and {more:,} more"})
         self.headers = dict(headers or {})
         if retry_after is not None:
             self.headers["Retry-After"] = str(math.ceil(retry_after))

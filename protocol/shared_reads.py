@@ -3,26 +3,33 @@
 Synapse bills every query by what it scans, so the same question asked twenty times at once is
 asked once. The threads of a worker agree among themselves; for the workers, a file per question
 carries a lock while it is being answered (the system drops the lock of a worker that dies) and,
-where a time to live is set, the answer afterwards.
+where a time to live is set, the answer afterwards. A file that can't be had, read or written is a
+miss: the question is then asked, and no request fails for it.
 """
 
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from database.deadline import Deadline
 from database.events import Observe, SharedRead, unobserved
 from database.single_flight import SingleFlight
 
+log = logging.getLogger(__name__)
 # An answer that was had faster than this is quicker asked for again than handed over.
 WORTH_SHARING_SECONDS = 0.02
 POLL_SECONDS = 0.005
 QUICK_REMEMBERED = 1000
 _LENGTH_DIGITS = 20
+MINE = object()
+# (the answer, its age in seconds, the outcome to observe), MINE, or None
+Found = Any
 
 
 class SharedReads:
@@ -36,10 +43,10 @@ class SharedReads:
         self._directory = directory
         self._ttl = ttl
         self._observe = observe
-        self._made = False
         self._swept = time.monotonic()
         self._in_this_worker: SingleFlight[tuple[str, float | None]] = SingleFlight()
         self._quick: set[str] = set()  # questions not worth sharing with other workers
+        self._complained = False
 
     @property
     def ttl(self) -> float:
@@ -65,30 +72,54 @@ class SharedReads:
         if question in self._quick and not self._ttl:
             self._observe(SharedRead("asked"))
             return self._timed(question, ask)[0], None
-        if not self._made:
-            # Not at the start, which needs no place to write.
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._made = True
         path = self._directory / hashlib.sha256(question.encode()).hexdigest()
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if self._lock(descriptor):
-                    kept = self._read(descriptor)
-                    if kept is not None:
-                        self._observe(SharedRead("kept"))
-                        return kept
-                    if self._is_at(path, descriptor):
-                        self._observe(SharedRead("asked"))
-                        return self._ask(path, descriptor, question, ask), None
-                else:
-                    self._wait(descriptor, deadline)
-                    shared = self._read(descriptor, fresh=False)
-                    if shared is not None:
-                        self._observe(SharedRead("shared"))
-                        return shared
+                descriptor = self._open(path)
+            except OSError as error:
+                self._complain(error)
+                self._observe(SharedRead("asked"))
+                return self._timed(question, ask)[0], None
+            try:
+                found = self._find(path, descriptor, deadline)
+                if found is MINE:
+                    self._observe(SharedRead("asked"))
+                    return self._ask(path, descriptor, question, ask), None
+                if found is not None:
+                    answer, age, outcome = found
+                    self._observe(SharedRead(outcome))
+                    return answer, age
             finally:
                 os.close(descriptor)
+
+    def _open(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(path, flags, 0o600)
+
+    def _find(self, path: Path, descriptor: int, deadline: Deadline) -> Found:
+        """What the file has: an answer, the right to ask (MINE), or None where it is to be opened
+        again, for another worker has removed it. Raises DeadlineExceeded."""
+        try:
+            if not self._lock(descriptor):
+                self._wait(descriptor, deadline)
+                shared = self._read(descriptor, fresh=False)
+                return None if shared is None else (*shared, "shared")
+            kept = self._read(descriptor)
+            if kept is not None:
+                return (*kept, "kept")
+            return MINE if self._is_at(path, descriptor) else None
+        except OSError as error:
+            self._complain(error)
+            return MINE
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning("reads are not shared among workers: %s", error.strerror)
 
     def _timed(self, question: str, ask: Callable[[], str]) -> tuple[str, bool]:
         """(the answer, whether it took long enough to be worth sharing), which is remembered."""
@@ -106,31 +137,46 @@ class SharedReads:
     def _ask(self, path: Path, descriptor: int, question: str, ask: Callable[[], str]) -> str:
         keep = False
         try:
+            with contextlib.suppress(OSError):
+                # Should this fail, those who wait for it find nothing, least of all an old answer.
+                os.ftruncate(descriptor, 0)
             answer, worth = self._timed(question, ask)
             if self._ttl or worth:
-                text = answer.encode()
-                os.ftruncate(descriptor, 0)
-                with os.fdopen(os.dup(descriptor), "wb") as file:
-                    file.write(f"{len(text):0{_LENGTH_DIGITS}}\n".encode() + text)
-            keep = self._ttl > 0
+                keep = self._write(descriptor, answer) and self._ttl > 0
             return answer
         finally:
-            if not keep:
-                with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
+                if not keep:
                     path.unlink()
-            self._sweep()
+                self._sweep()
+
+    def _write(self, descriptor: int, answer: str) -> bool:
+        """Whether the file now has `answer`; what it has of it else is told by its length."""
+        text = answer.encode()
+        try:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(f"{len(text):0{_LENGTH_DIGITS}}\n".encode() + text)
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
 
     def _read(self, descriptor: int, *, fresh: bool = True) -> tuple[str, float] | None:
         """The answer in the file, if it is whole and, where asked for, not older than the ttl."""
         status = os.fstat(descriptor)
-        age = max(0.0, time.time() - status.st_mtime)
-        if status.st_size <= _LENGTH_DIGITS or (fresh and age >= self._ttl):
+        age = time.time() - status.st_mtime
+        # A date in the future does not say how old the answer is.
+        if status.st_size <= _LENGTH_DIGITS or (fresh and not 0 <= age < self._ttl):
             return None
         with os.fdopen(os.dup(descriptor), "rb") as file:
             file.seek(0)
-            length = int(file.readline())
-            text = file.read()
-        return (text.decode(), age) if len(text) == length else None
+            head = file.readline(_LENGTH_DIGITS + 1)
+            try:
+                whole = len(head) + int(head) == status.st_size
+                return (file.read().decode(), max(0.0, age)) if whole else None
+            except ValueError:
+                return None
 
     @staticmethod
     def _lock(descriptor: int) -> bool:

@@ -3,17 +3,23 @@
 import functools
 import json
 from collections import Counter
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from protocol.problems import Problem
+from protocol.problems import MOST_FAULTS, Problem
 
 M = TypeVar("M", bound=BaseModel)
 FORM_FIELD = "customer"
+UNKNOWN_KEY = "Extra inputs are not permitted"  # pydantic's words for it
+# A JSON Schema with none of these allows anything.
+_SCHEMA_WORDS = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}
+# More fields than a form may have, which is one, and fewer than cost memory.
+MOST_FIELDS = 20
 URL_ENCODED = "application/x-www-form-urlencoded"
 FORMS = (URL_ENCODED, "multipart/form-data")
 
@@ -31,12 +37,19 @@ def body(model: type[M]) -> M:
         # Werkzeug cuts a body without a length at the limit, and says nothing.
         if request.content_length is None and request.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
+    known = _known_keys(model)
+    looked = _look_over(text, known)
+    if looked is not None and known is not None and looked.unknown > MOST_FAULTS:
+        # Pydantic would make an object of each, without a limit.
+        raise _too_many_unknown(text, known, looked.unknown)
     try:
         made = _adapter(model).validate_json(text)
     except ValidationError as error:
         raise _body_problem(error) from None
-    # What was validated is small and flat, so that reading it again costs little.
-    json.loads(text, object_pairs_hook=_refuse_twins)
+    if looked is None:
+        raise Problem("invalid-json", "The body can not be read.")
+    if looked.twins:
+        _refuse_twins(looked.twins)
     return made
 
 
@@ -60,21 +73,71 @@ def _form_text() -> str:
         (unquote_to_bytes(raw) if request.mimetype == URL_ENCODED else raw).decode()
     except UnicodeDecodeError:
         raise Problem("invalid-json", "The form is not UTF-8.") from None
+    refused = Problem("invalid-body", f"The form must have the field {FORM_FIELD} only, once.")
+    if request.mimetype == URL_ENCODED and raw.count(b"&") > MOST_FIELDS:
+        raise refused
     fields = list(request.form.items(multi=True))
     if request.files or [name for name, _ in fields] != [FORM_FIELD]:
-        raise Problem("invalid-body", f"The form must have the field {FORM_FIELD} only, once.")
+        raise refused
     return fields[0][1]
 
 
-def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+@dataclass
+class _Looked:
+    """twins: keys that an object has twice; unknown: how many keys no schema of the body has."""
+
+    twins: list[str] = field(default_factory=list)
+    unknown: int = 0
+
+
+def _look_over(text: bytes | str, known: frozenset[str] | None) -> _Looked | None:
+    """One pass over the keys, which keeps no object; None where Python can't read the JSON."""
+    looked = _Looked()
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            looked.twins += [name for name, times in Counter(names).items() if times > 1]
+        if known is not None:
+            looked.unknown += len(names) - sum(map(known.__contains__, names))
+
+    try:
+        json.loads(text, object_pairs_hook=look)
+    except (ValueError, RecursionError):
+        return None
+    return looked
+
+
+def _refuse_twins(names: list[str]) -> NoReturn:
     """A key given twice means one thing here and another elsewhere (RFC 8259, section 4)."""
-    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-    if twins:
-        raise Problem(
-            "invalid-body",
-            "Keys are given once.",
-            errors=[{"pointer": _pointer((name,)), "detail": "is given twice"} for name in twins],
-        )
+    raise Problem(
+        "invalid-body",
+        "Keys are given once.",
+        errors=[{"pointer": _pointer((name,)), "detail": "is given twice"} for name in names],
+    )
+
+
+def _too_many_unknown(text: bytes | str, known: frozenset[str], number: int) -> Problem:
+    """The problem that lists the first of the keys that no schema of the body has."""
+    found: list[dict[str, str]] = []
+    to_visit: list[tuple[tuple, Any]] = [((), json.loads(text))]
+    while to_visit and len(found) < MOST_FAULTS:
+        place, value = to_visit.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        following = []
+        for name, part in inner:
+            if isinstance(value, dict) and name not in known:
+                found.append({"pointer": _pointer((*place, name)), "detail": UNKNOWN_KEY})
+            elif isinstance(part, (dict, list)):
+                following.append(((*place, name), part))
+        to_visit += reversed(following)
+    found = found[:MOST_FAULTS]
+    return Problem(
+        "invalid-body",
+        "Values of the body are refused.",
+        errors=found,
+        more=number - len(found),
+    )
 
 
 def query(model: type[M]) -> M:
@@ -96,6 +159,29 @@ def query(model: type[M]) -> M:
 @functools.cache
 def _adapter(model: type[M]) -> TypeAdapter[M]:
     return TypeAdapter(model)
+
+
+@functools.cache
+def _known_keys(model: type[M]) -> frozenset[str] | None:
+    """The keys of all objects in a body of `model`; None where one may have keys of any name."""
+    names: set[str] = set()
+    to_visit: list[Any] = [_adapter(model).json_schema()]
+    while to_visit:
+        schema = to_visit.pop()
+        if not isinstance(schema, dict):
+            continue
+        is_object = schema.get("type") == "object"
+        if not schema.keys() & _SCHEMA_WORDS or (
+            is_object and schema.get("additionalProperties") is not False
+        ):
+            return None
+        names.update(schema.get("properties", ()))
+        for word in ("properties", "$defs"):
+            to_visit += schema.get(word, {}).values()
+        for word in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            to_visit += schema.get(word, ())
+        to_visit.append(schema.get("items"))
+    return frozenset(names)
 
 
 def _faults(error: ValidationError) -> list[dict]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from authentication.exposure import is_local, refusal
+from authentication.exposure import is_local, is_open_to_all, refusal
 from settings import Settings
 
 
@@ -16,6 +16,13 @@ def refusal_to_listen(listeners: Iterable[Any], settings: Settings) -> str | Non
         return None
     for listener in listeners:
         address = listener.getsockname()
-        if not is_local(address):
+        if isinstance(address, (str, bytes)):
+            # An abstract Unix socket, of which the address is bytes, has no file and no mode.
+            if isinstance(address, bytes) or is_open_to_all(address):
+                return (
+                    f"AUTH is not set, and every account of this machine may use the socket"
+                    f" {address!r}: start with --umask 007, or set AUTH."
+                )
+        elif not is_local(address):
             return refusal(f"{address[0]}:{address[1]}")
     return None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from selenium import webdriver
@@ -28,18 +29,25 @@ def site(run_folder, worker_id):
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+@contextmanager
+def opened_browser(folder, *arguments):
+    """Chromium, without a window, with `folder` for its profile."""
     options = webdriver.ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, BROWSERS)))
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for argument in (*QUIET, *arguments, f"--user-data-dir={folder}"):
         options.add_argument(argument)
     # Named, so that Selenium looks for none elsewhere.
     driver = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
     opened = webdriver.Chrome(options=options, service=driver)
     yield opened
     opened.quit()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with opened_browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
 
 
 def wait(browser):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from jwt.algorithms import RSAAlgorithm
 
 from authentication.bearer import BearerTokens
 from authentication.documents import MAX_BYTES, Unreadable, get_document, key_source
@@ -18,7 +19,16 @@ from authentication.jwks import (
     SigningKeys,
 )
 from authentication.principal import Caller, CannotVerify, Refused
-from testkit.issuer import AUDIENCE, DISCOVERY, JWKS, Issuer, ec_key, public_jwk, rsa_key
+from testkit.issuer import (
+    AUDIENCE,
+    DISCOVERY,
+    JWKS,
+    Issuer,
+    ec_key,
+    encoded,
+    public_jwk,
+    rsa_key,
+)
 
 BOTH = ("RS256", "ES256")
 
@@ -231,3 +241,57 @@ def test_a_document_that_is_too_long_is_not_read(issuer: Issuer, monkeypatch):
     monkeypatch.setattr(Issuer, "document", lambda self, path: {"keys": "x" * MAX_BYTES})
     with pytest.raises(Unreadable, match="too long"):
         get_document(issuer.url + JWKS)
+
+
+WRONG = (None, 7, 1e400, True, "", "AQAB" * 9, [], ["x"], [["RSA"]], {}, {"a": []})
+
+
+@pytest.mark.parametrize("name", ["kty", "crv", "alg", "use", "kid", "n", "e", "x", "y", "key_ops"])
+def test_a_key_with_a_value_of_another_type_is_left_out_and_the_others_are_used(
+    issuer: Issuer, clock: Clock, name: str
+):
+    good = {"rsa": public_jwk(issuer.keys["rsa-1"], "rsa"), "ec": public_jwk(ec_key(), "ec")}
+    wrong = [
+        {**key, "kid": f"{kid}-{number}", name: value}
+        for number, value in enumerate(WRONG)
+        for kid, key in good.items()
+    ]
+    document = {"keys": [*wrong, *WRONG, *good.values()]}
+    keys = SigningKeys(lambda: document, algorithms=BOTH, clock=clock)
+    assert {kid for kid in good if keys.find(kid) is not None} == set(good)
+
+
+@pytest.mark.parametrize("keys", WRONG)
+def test_a_document_without_a_list_of_keys_has_none(clock: Clock, keys):
+    found = SigningKeys(lambda: {"keys": keys}, algorithms=BOTH, clock=clock)
+    if isinstance(keys, list):
+        assert found.find("rsa-1") is None
+    else:
+        with pytest.raises(CannotVerify):
+            found.find("rsa-1")
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat", "iss", "aud", "sub", "jti"])
+def test_a_claim_of_another_type_is_refused(issuer: Issuer, clock: Clock, name: str):
+    tokens = bearer_tokens(issuer, signing_keys(issuer, clock))
+    for value in WRONG:
+        header, claims = {"alg": "RS256", "kid": "rsa-1"}, {**issuer.claims(), name: value}
+        signed = f"{encoded(header)}.{encoded(claims)}"
+        algorithm = RSAAlgorithm(RSAAlgorithm.SHA256)
+        token = f"{signed}.{encoded(algorithm.sign(signed.encode(), issuer.keys['rsa-1']))}"
+        try:
+            caller = tokens.caller_of(f"Bearer {token}")
+        except Refused:
+            continue
+        # A time in the past, or a text where one belongs.
+        assert name in ("nbf", "iat", "jti", "sub"), value
+        assert isinstance(caller.subject, str)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://a b/keys", "https://a\r\nb/keys", "", ["https://a"], {}, 7, None]
+)
+def test_an_address_of_keys_that_is_none_makes_the_issuer_unreadable(issuer: Issuer, address):
+    issuer.document = lambda path: {"issuer": issuer.url, "jwks_uri": address}
+    with pytest.raises(Unreadable):
+        key_source(issuer=issuer.url)()

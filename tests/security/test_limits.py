@@ -84,6 +84,32 @@ def test_behind_proxies_the_address_is_the_one_that_the_outermost_saw(make: Make
     assert statuses(app, 1, address="10.0.0.2", X_Forwarded_For=other) == [404]
 
 
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("2001:db8:1:2::1", "2001:DB8:1:2:0:0:0:1", "2001:db8:1:2:ffff::9", "[2001:db8:1:2::1]"),
+        ("[2001:db8:1:2::1]:80", "[2001:db8:1:2::1]:443", "2001:0db8:0001:0002::7%eth0"),
+        ("198.51.100.7", "198.51.100.7:1", "198.51.100.7:65535", "::ffff:198.51.100.7"),
+        ("[::ffff:c633:6407]:80", "198.51.100.7"),
+        ("unknown", "_hidden", "a/b", "198.51.100.7.8", "1:2", "x" * 300),
+    ],
+    ids=lambda spellings: spellings[0],
+)
+def test_one_client_is_one_however_its_address_is_spelled(make: Make, spellings):
+    app = make(RATE_LIMIT="1 per hour", TRUSTED_PROXIES="1")
+    answers = [
+        statuses(app, 1, address="10.0.0.1", X_Forwarded_For=f'"{spelling}"')[0]
+        for spelling in spellings
+    ]
+    assert answers == [404] + [429] * (len(spellings) - 1)
+
+
+def test_networks_of_ipv6_are_counted_apart(make: Make):
+    app = make(RATE_LIMIT="1 per hour")
+    for address in ("2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:2:2::1", "::1"):
+        assert statuses(app, 2, address=address) == [404, 429]
+
+
 def test_a_caller_is_counted_wherever_it_calls_from(make: Make):
     setting, keys = api_keys([("ann", "read"), ("ben", "read")])
     app = make(RATE_LIMIT="1 per hour", AUTH="keys", API_KEYS=setting)

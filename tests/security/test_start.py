@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +70,46 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
     assert not (folder / "local" / "postgresql").exists()
 
 
+def test_a_unix_socket_that_every_account_may_use_is_refused_and_the_default_is_not_one(
+    folder: Path,
+):
+    path = Path(tempfile.mkdtemp()) / "api.sock"  # short: an address has 107 bytes
+    command = [sys.executable, "-m", "gunicorn", "--workers", "1", "--bind", f"unix:{path}"]
+    options = {
+        "cwd": ROOT,
+        "env": bare_environment(LOCAL_DIR=str(folder), POSTGRESQLCONNSTR_WWIF=NOWHERE),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+    }
+    refused = subprocess.run(
+        [*command, "--umask", "0", "app:app"], timeout=60, check=False, **options
+    )
+    assert refused.returncode != 0
+    assert (
+        f"AUTH is not set, and every account of this machine may use the socket '{path}': start"
+        " with --umask 007, or set AUTH."
+    ) in refused.stdout.decode()
+    with subprocess.Popen([*command, "app:app"], **options) as server:
+        try:
+            assert answer_over(path, server, PATH) == 404
+            assert path.stat().st_mode & 0o777 == 0o755
+        finally:
+            server.terminate()
+            server.communicate(timeout=60)
+    shutil.rmtree(path.parent)
+
+
+def answer_over(path: Path, server: subprocess.Popen, target: str) -> int:
+    """The status of a GET over the Unix socket at `path`, as soon as it listens."""
+    for line in server.stdout:
+        if b"Listening at" in line:
+            break
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return int(connection.recv(4096).split()[1])
+
+
 @pytest.mark.parametrize(
     ("address", "local"),
     [
@@ -80,7 +122,7 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
         (("::1", 5000, 0, 0), True),
         ("/run/api.sock", True),
         ("", True),
-        (b"\x00abstract", True),
+        (b"\x00abstract", False),
         ("0.0.0.0", False),
         ("::", False),
         (("0.0.0.0", 8000), False),
@@ -236,3 +278,30 @@ def principal(*claims: tuple[str, str], **changed: str) -> str:
 def test_on_app_service_the_platform_says_who_asks(headers, status: int, tmp_path: Path):
     with application(tmp_path, **EASYAUTH) as app:
         assert app.test_client().get(PATH, headers=headers).status_code == status
+
+
+WRONG = (7, True, 1e400, [], ["x"], [[]], {}, {"a": []})
+GOOD = [{"typ": "sub", "val": "8b1f"}, {"typ": "roles", "val": "read"}]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"claims": value} for value in (*WRONG, None, "x")),
+        *({"claims": [*GOOD, value]} for value in (*WRONG, None, "x")),
+        *({"claims": [*GOOD, {"typ": value, "val": "x"}]} for value in (*WRONG, None)),
+        *({"claims": [*GOOD, {"typ": "roles", "val": value}]} for value in (*WRONG, None)),
+        *({"auth_typ": value} for value in (*WRONG, None)),
+        *({"role_typ": value} for value in WRONG if value),
+        *({"name_typ": value} for value in WRONG if value),
+    ],
+    ids=repr,
+)
+def test_a_principal_with_a_value_of_another_type_is_refused(changed, tmp_path: Path):
+    right = {"auth_typ": "aad", "claims": GOOD, "name_typ": "name", "role_typ": None}
+    with application(tmp_path, **EASYAUTH) as app:
+        client = app.test_client()
+        for document, status in ((right, 404), (right | changed, 401)):
+            text = base64.b64encode(json.dumps(document).encode()).decode()
+            answer = client.get(PATH, headers={"X-MS-CLIENT-PRINCIPAL": text})
+            assert answer.status_code == status

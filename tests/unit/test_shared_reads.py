@@ -1,12 +1,17 @@
 """What is answered quickly is not worth the way over a file; what takes long is."""
 
+import hashlib
+import os
+import resource
 import shutil
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from database.deadline import Deadline
-from protocol.shared_reads import WORTH_SHARING_SECONDS, SharedReads
+from protocol.shared_reads import POLL_SECONDS, WORTH_SHARING_SECONDS, SharedReads
 
 
 @pytest.fixture
@@ -36,5 +41,112 @@ def test_another_question_or_one_that_became_slow_does(reads, tmp_path):
     assert reads.get("q", slowly, deadline=Deadline(5)) == ("slow", None)
     shutil.rmtree(tmp_path / "reads")
     for question in ("q", "other"):
-        with pytest.raises(FileNotFoundError):
-            reads.get(question, lambda: "quick", deadline=Deadline(5))
+        reads.get(question, lambda: "quick", deadline=Deadline(5))
+        # The folder comes back with the first that needs it.
+        (tmp_path / "reads").rmdir()
+
+
+TTL = 60.0
+QUESTION = "q"
+
+
+def file_of(folder):
+    return folder / hashlib.sha256(QUESTION.encode()).hexdigest()
+
+
+def asked(folder, answer):
+    """What another worker gets, which would itself ask for `answer`."""
+    return SharedReads(folder, ttl=TTL).get(QUESTION, lambda: answer, deadline=Deadline(5))[0]
+
+
+def test_an_answer_is_kept_for_the_other_workers(tmp_path):
+    assert asked(tmp_path, "first") == "first"
+    assert asked(tmp_path, "second") == "first"
+
+
+GARBAGE = (
+    *(b"", b"garbage", b"\x00" * 1000, b"\n" * 1000, b"[1, 2]\n" * 1000, b"9" * 5000),
+    *(b"00000000000000000005\n\xff\xfe\xff\xfe\xff", b"0000000000000000000-5\nfirst"),
+    *(b"00000000000000000009\nfirst", b"00000000000000000001\nfirst", b"7" * 20),
+)
+
+
+@pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:24]))
+def test_a_file_that_is_no_answer_is_a_miss_and_is_made_good(content, tmp_path):
+    asked(tmp_path, "first")
+    file_of(tmp_path).write_bytes(content)
+    assert asked(tmp_path, "second") == "second"
+    assert asked(tmp_path, "third") == "second"
+
+
+def test_an_answer_of_the_future_is_a_miss(tmp_path):
+    asked(tmp_path, "first")
+    later = time.time() + 86_400
+    os.utime(file_of(tmp_path), (later, later))
+    assert asked(tmp_path, "second") == "second"
+    assert asked(tmp_path, "third") == "second"
+
+
+def test_a_full_disk_is_a_miss_and_logged_once(tmp_path, caplog):
+    file_of(tmp_path).symlink_to("/dev/full")
+    reads = SharedReads(tmp_path, ttl=TTL)
+    for number in range(3):
+        answer = reads.get(QUESTION, lambda n=number: f"{n}", deadline=Deadline(5))[0]
+        assert answer == str(number)
+        file_of(tmp_path).unlink(missing_ok=True)
+        file_of(tmp_path).symlink_to("/dev/full")
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+def test_a_disk_that_fills_up_within_an_answer_leaves_no_half_of_it(tmp_path):
+    asked(tmp_path, "first")
+    os.utime(file_of(tmp_path), (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        assert asked(tmp_path, "x" * 1000) == "x" * 1000
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert asked(tmp_path, "second") == "second"
+
+
+@pytest.mark.parametrize("obstacle", ["a file for the folder", "a folder for the file"])
+def test_without_a_place_for_files_each_worker_asks_by_itself(obstacle, tmp_path, caplog):
+    folder = tmp_path / "reads"
+    if obstacle == "a file for the folder":
+        folder.touch()
+    else:
+        file_of(folder).mkdir(parents=True)
+    reads = SharedReads(folder, ttl=TTL)
+    for number in range(3):
+        answer = reads.get(QUESTION, lambda n=number: f"{n}", deadline=Deadline(5))
+        assert answer == (str(number), None)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("reads are not shared among workers: ")
+
+
+def test_nothing_is_made_before_it_is_needed(tmp_path):
+    SharedReads(tmp_path / "reads", ttl=TTL)
+    assert not (tmp_path / "reads").exists()
+
+
+def test_an_old_answer_is_not_handed_on_when_the_new_one_fails(tmp_path):
+    asked(tmp_path, "old")
+    os.utime(file_of(tmp_path), (0, 0))
+    begun, waiting = threading.Event(), threading.Event()
+
+    def fail():
+        begun.set()
+        waiting.wait(5)
+        time.sleep(4 * POLL_SECONDS)
+        raise OSError("of the database, not of the cache")
+
+    with ThreadPoolExecutor(2) as threads:
+        first = SharedReads(tmp_path, ttl=TTL)
+        failing = threads.submit(first.get, QUESTION, fail, deadline=Deadline(10))
+        begun.wait(5)
+        second = threads.submit(asked, tmp_path, "new")
+        waiting.set()
+        with pytest.raises(OSError, match="of the database"):
+            failing.result()
+        assert second.result() == "new"
