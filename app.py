@@ -1,14 +1,16 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote
 
 import click
 from flask import Flask, Request, Response, g, request
 from flask_restful import Api
 from gunicorn.arbiter import Arbiter
+from werkzeug.exceptions import NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.wsgi import get_host
 
 import cli
@@ -70,6 +72,16 @@ class Application(Flask):
             default_method=request.method,
             query_args=request.query_string.decode("latin-1"),
         )
+
+
+    def raise_routing_exception(self, request: Request) -> NoReturn:
+        """Redirects a path that is a route's but for the slashes at its end (308)."""
+        path = request.path.rstrip("/")
+        slashes = isinstance(request.routing_exception, NotFound) and path != request.path
+        if slashes and self.create_url_adapter(request).test(path):
+            query = request.query_string.decode("latin-1")
+            raise RequestRedirect(quote(request.root_path + path) + (query and f"?{query}"))
+        super().raise_routing_exception(request)
 
 
 class ProblemApi(Api):

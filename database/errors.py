@@ -22,6 +22,9 @@ POSTGRESQL_MESSAGE = re.compile(r"ERROR: (.*?)(?:\nDETAIL: .*?)?;\nError while",
 
 # A block predicate of a security policy; it can't choose a status as a procedure can. [sql]
 ROW_REFUSED = 33504
+# A unique index, a unique constraint [sql]; unique_violation [pg].
+_DUPLICATES = (2601, 2627)
+UNIQUE_VIOLATION = "23505"
 
 
 class Kind(Enum):
@@ -140,6 +143,12 @@ class DatabaseError(Exception):
         self.message = message
         self.status = status
         self.wait = wait
+
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether a unique constraint or index refused the value."""
+        return self.native in _DUPLICATES or self.sqlstate == UNIQUE_VIOLATION
 
 
 class DeadlineExceeded(Exception):
