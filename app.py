@@ -77,7 +77,9 @@ class Application(Flask):
     def raise_routing_exception(self, request: Request) -> NoReturn:
         """Redirects a path that is a route's but for the slashes at its end (308)."""
         path = request.path.rstrip("/")
-        slashes = isinstance(request.routing_exception, NotFound) and path != request.path
+        # As it was sent: %2F is part of a value, not the end of a path.
+        sent = request.environ.get("RAW_URI", request.path).partition("?")[0]
+        slashes = isinstance(request.routing_exception, NotFound) and sent.endswith("/")
         if slashes and self.create_url_adapter(request).test(path):
             query = request.query_string.decode("latin-1")
             raise RequestRedirect(quote(request.root_path + path) + (query and f"?{query}"))
