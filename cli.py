@@ -2,6 +2,8 @@
 the work."""
 
 import json
+import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from settings import TARGETS, Target, read_settings, variable_names
+from settings import TARGETS, SettingsError, Target, read_settings, variable_names
 
 if TYPE_CHECKING:
     import pyodbc
@@ -121,8 +123,26 @@ def _open(target: Target) -> "pyodbc.Connection":
             return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
         finally:
             tokens.close()
-    except (DriverMissing, TokenUnavailable, ValueError, pyodbc.Error) as error:
-        raise click.ClickException(str(error.args[-1])) from error
+    except TokenUnavailable as error:
+        raise click.ClickException(_no_token(target, error)) from error
+    except (DriverMissing, ValueError) as error:
+        raise click.ClickException(f"{target.variable}: {error}") from error
+    except pyodbc.Error as error:
+        raise click.ClickException(
+            f"{target.name} ({target.variable}) is unreachable: {_plain(error)}"
+        ) from error
+
+
+def _plain(error: "pyodbc.Error") -> str:
+    """What the driver says, on one line: without the brackets before it and the codes after it."""
+    text = " ".join(str(error.args[-1]).split())
+    return re.sub(r"^(\[[^]]*\] ?)+|( \(-?\d+\))? \(\w+\)$", "", text)
+
+
+def _no_token(target: Target, error: Exception) -> str:
+    return (
+        f"{error} Run az login, or set TOKEN, or put a user and a password into {target.variable}."
+    )
 
 
 @sql_commands.command("check")
@@ -176,7 +196,7 @@ def _served(name: str) -> Target | None:
         return settings.targets.get(name)
     try:
         cluster = current_app.extensions["databases"].cluster()
-    except EmbeddedError as error:
+    except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     return Target(name, "", cluster.connection_string(role=API_ROLE), "postgresql")
 
@@ -207,10 +227,12 @@ def token_command() -> None:
                 continue
             tokens = from_environment(settings.identity)
         except (ConnectionStringError, ValueError) as error:
-            click.echo(f"{name}: {error}")
+            click.echo(f"{name}: {target.variable}: {error}")
             failed = True
             continue
         try:
+            # What it would log stands in the failure too.
+            logging.disable()
             token = tokens.get(timeout=settings.login_timeout_seconds)
             about = tokens.describe()
             click.echo(
@@ -218,11 +240,13 @@ def token_command() -> None:
                 f" expires {token.expiry()}."
             )
         except TokenUnavailable as error:
-            click.echo(f"{name}: {error}")
-            if error.__cause__ is not None:
-                click.echo(f"  {error.__cause__}")
+            click.echo(f"{name}: {_no_token(target, error)}")
+            # Of azure-identity's paragraphs the credentials that it tried, a line each.
+            for tried in re.findall(r"^\t(\w+: .*)$", str(error.__cause__), re.MULTILINE):
+                click.echo(f"  {tried}")
             failed = True
         finally:
+            logging.disable(logging.NOTSET)
             tokens.close()
     if failed:
         click.get_current_context().exit(1)
@@ -237,9 +261,9 @@ def new_api_key(name: str, groups: str) -> None:
 
     key = new_key()
     try:
-        line = setting_line(name, [part.strip() for part in groups.split(",")], key)
+        line = setting_line(name, re.findall(r"[^,+\s]+", groups), key)
     except ValueError as error:
-        raise click.ClickException(f"NAME and --groups must make {error}.") from None
+        raise click.ClickException(str(error)) from None
     click.echo(f"{HEADER}: {key}", err=True)
     click.echo("Add this to API_KEYS, after a comma where there are others:", err=True)
     click.echo(line)
@@ -265,7 +289,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
             f"{error} flask taxi load fills the embedded default only:"
             " load trips into that database with its own tools, or unset its connection string."
         ) from error
-    except EmbeddedError as error:
+    except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     # Here, because Arrow takes a while to import, and an image that serves others does without.
     from tqdm import tqdm

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
+from database.connection_string import ConnectionStringError
+from database.dialects import DriverMissing
 from database.embedded import API_ROLE, EmbeddedCluster
 from database.errors import NotConfigured
 from database.observation import Observe, unobserved
 from database.places import PoolStats
 from database.sample import deploy_and_fill
 from database.tokens import from_environment
-from settings import ROOT, TARGETS, Settings, Target, variable_names
+from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)
 
@@ -63,13 +65,16 @@ class Databases:
             )
         with self._lock:
             if self._cluster is None:
-                cluster = EmbeddedCluster(
-                    self._settings.local_dir / "postgresql",
-                    prepare=deploy_and_fill,
-                    fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
-                    report=self._report,
-                )
-                cluster.start()
+                try:
+                    cluster = EmbeddedCluster(
+                        self._settings.local_dir / "postgresql",
+                        prepare=deploy_and_fill,
+                        fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
+                        report=self._report,
+                    )
+                    cluster.start()
+                except OSError as error:
+                    raise unusable_local_dir(self._settings, error) from error
                 self._started.append(cluster)
                 self._cluster = cluster
             return self._cluster
@@ -99,7 +104,10 @@ class Databases:
                 f"No connection string for {name} is set: set {', '.join(variable_names(name))}"
                 " (one of them)."
             )
-        self._managers[name] = self._connect(target)
+        try:
+            self._managers[name] = self._connect(target)
+        except (ConnectionStringError, DriverMissing) as error:
+            raise type(error)(f"{target.variable}: {error}") from None
 
     def _connect(self, target: Target) -> ConnectionManager:
         s = self._settings

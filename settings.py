@@ -1,5 +1,6 @@
 """The only reader of environment variables. A wrong one stops the start with a sentence."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONN
 TARGETS = ("WWIF", "TAXI")
 # The value of AUTH that is right on a developer's machine and refused anywhere else.
 NO_CHOICE = "loopback"
+YES = ("yes", "true", "on", "1")
+NO = ("no", "false", "off", "0")
 
 
 class SettingsError(ValueError):
@@ -37,6 +40,7 @@ class Setting:
     unit: str
     read: Callable[[str], Any]
     help: str
+    secret: bool = False
 
     @property
     def attribute(self) -> str:
@@ -44,10 +48,15 @@ class Setting:
 
 
 def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    wanted = "a whole number" if kind is int else "a number"
+
     def read(text: str) -> Any:
-        value = kind(text)
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
         if not least <= value <= most:
-            raise ValueError(f"a number from {least:g} to {most:g}")
+            raise ValueError(f"{wanted} of {{unit}} from {least:.12g} to {most:.12g}")
         return value
 
     return read
@@ -79,9 +88,9 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def yes_or_no(text: str) -> bool:
-    if text.lower() not in ("yes", "no"):
-        raise ValueError("a yes or a no")
-    return text.lower() == "yes"
+    if text.lower() not in YES + NO:
+        raise ValueError(f"a yes or a no (or {', '.join(YES[1:] + NO[1:])})")
+    return text.lower() in YES
 
 
 def authentication_methods(text: str) -> tuple[str, ...] | None:
@@ -190,6 +199,7 @@ SETTINGS = (
     Setting(
         *("API_KEYS", "", "keys", read_keys),
         "name:group+group:digest of each key; flask auth new-key NAME makes one",
+        secret=True,
     ),
     Setting(
         *("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"
@@ -224,6 +234,7 @@ SETTINGS = (
     Setting(
         *("TRACES_TO", "", "URL or connection string", str),
         "where traces go: an OTLP endpoint or an Application Insights; nowhere if not set",
+        secret=True,
     ),
 )
 
@@ -305,10 +316,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[setting.attribute] = setting.read(text)
         except ValueError as error:
-            wanted = str(error) if str(error).startswith("a ") else f"a number of {setting.unit}"
+            given = setting.name if setting.secret else f"{setting.name}={text}"
             example = f", such as {setting.default}" if setting.default else ""
             raise SettingsError(
-                f"{setting.name} must be {wanted} ({setting.help}){example}."
+                f"{given} is wrong: it must be {str(error).format(unit=setting.unit)}{example}."
             ) from None
     settings = Settings(
         **values,
@@ -342,6 +353,14 @@ def check_authentication(settings: Settings) -> None:
         )
     if settings.auth is None and settings.on_app_service:
         raise SettingsError(refusal("App Service"))
+
+
+def unusable_local_dir(settings: Settings, error: OSError) -> SettingsError:
+    """What to raise where `error` came of LOCAL_DIR."""
+    return SettingsError(
+        f"LOCAL_DIR={settings.local_dir} can not be written ({error.strerror}):"
+        " set LOCAL_DIR to a folder that this account may write."
+    )
 
 
 def variable_names(name: str) -> list[str]:

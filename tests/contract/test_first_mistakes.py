@@ -145,7 +145,9 @@ def test_a_slash_too_many_is_redirected(api, path, canonical):
     assert (response.status_code, response.headers["Location"]) == (308, canonical)
 
 
-@pytest.mark.parametrize("path", ["/nowhere/", "/customer/", "/customer/x/", "//example.com/", "/docs%2f"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere/", "/customer/", "/customer/x/", "//example.com/", "/docs%2f"]
+)
 def test_a_slash_at_the_end_of_no_route_is_not_found(api, path):
     assert_problem(api.get(path, allow_redirects=False), 404, "not-found")
 

@@ -22,7 +22,40 @@ WRONG = {
     ),
     "a setting that is no number": (
         {"POOL_MAX_SIZE": "many"},
-        "POOL_MAX_SIZE must be a number of connections (of one process to a database), such as 8.",
+        "POOL_MAX_SIZE=many is wrong: it must be a whole number of connections from 1 to 1000,"
+        " such as 8.",
+    ),
+    "a fraction of an hour": (
+        {"IDEMPOTENCY_KEY_HOURS": "0.5"},
+        "IDEMPOTENCY_KEY_HOURS=0.5 is wrong: it must be a whole number of hours from 1 to 8760,"
+        " such as 24.",
+    ),
+    "a deadline for no route": (
+        {"ROUTE_DEADLINES": "/nowhere=3"},
+        "ROUTE_DEADLINES names /nowhere, which is no route: use /, /assets/<name>, /customer,",
+    ),
+    "a deadline that is no number": (
+        {"ROUTE_DEADLINES": "/customers=soon"},
+        "ROUTE_DEADLINES=/customers=soon is wrong: it must be a list of /route=seconds,"
+        " joined by commas.",
+    ),
+    "a connection string that is none": (
+        {"SQLAZURECONNSTR_WWIF": "PWD=secret=1;{{"},
+        "SQLAZURECONNSTR_WWIF: A connection string is KEY=value pairs separated by semicolons;",
+    ),
+    "a folder that can not be written": (
+        {"LOCAL_DIR": "/proc/sql-procedures-api"},
+        "LOCAL_DIR=/proc/sql-procedures-api can not be written (No such file or directory):"
+        " set LOCAL_DIR to a folder that this account may write.",
+    ),
+    "traces to an Application Insights, without its package": (
+        {"TRACES_TO": "InstrumentationKey=secret"},
+        "TRACES_TO is set, but the package azure.monitor is not installed: .venv/bin/pip install"
+        " -r requirements-tracing.txt azure-monitor-opentelemetry-exporter==",
+    ),
+    "a driver that is not installed": (
+        {"SQLAZURECONNSTR_WWIF": "Driver={None such};Server=x;UID=x;PWD=secret"},
+        "SQLAZURECONNSTR_WWIF: The ODBC driver 'None such' is not installed; installed: ",
     ),
     "one database named twice": (
         {"SQLCONNSTR_WWIF": "Server=a", "SQLAZURECONNSTR_WWIF": "Server=b"},
@@ -37,7 +70,7 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(folder, server, setti
     done = subprocess.run(
         [sys.executable, "-m", *server],
         cwd=ROOT,
-        env=bare_environment(LOCAL_DIR=str(folder), **settings),
+        env=bare_environment(**{"LOCAL_DIR": str(folder), **settings}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -45,8 +78,24 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(folder, server, setti
     )
     assert done.returncode != 0
     assert done.stderr.count(sentence) == 1
+    assert sentence in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
     assert not (folder / "postgresql").exists()
+
+
+def test_no_worker_is_no_server(folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "app:app"],
+        cwd=ROOT,
+        env=bare_environment(LOCAL_DIR=str(folder), WEB_CONCURRENCY="0"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == "WEB_CONCURRENCY=0 is wrong: set 1 or more workers."
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,37 @@ def test_a_wrong_value_is_refused_in_one_sentence_that_says_what_to_set(setting,
     with pytest.raises(SettingsError) as raised:
         read_settings({setting.name: text})
     sentence = str(raised.value)
-    assert sentence.startswith(f"{setting.name} must be a ")
-    assert sentence.endswith(f", such as {setting.default}." if setting.default else ").")
+    given = setting.name if setting.secret else f"{setting.name}={text}"
+    assert sentence.startswith(f"{given} is wrong: it must be a ")
+    assert sentence.endswith(f", such as {setting.default}." if setting.default else ".")
     assert "\n" not in sentence
+    assert "{" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(text, True) for text in ("yes", "true", "ON", "1")]
+    + [(text, False) for text in ("no", "False", "off", "0")],
+)
+def test_a_switch_may_be_written_as_elsewhere(text, value):
+    assert read_settings({"REQUIRE_IF_MATCH": text}).require_if_match is value
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("my key:read:" + "0" * 64, "entry 1 lacks a name of 1 to 64 letters, digits, dots,"),
+        ("ann:read,write:" + "0" * 64, "has fewer than three parts (groups are joined by +)."),
+        ("ann:read:secret", "entry 1 lacks a digest of 64 hexadecimal digits."),
+        ("ann:delete:" + "0" * 64, "a list of read, write, operate, joined by +."),
+    ],
+)
+def test_an_entry_of_api_keys_that_is_wrong_is_described_and_not_shown(entry, fault):
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"API_KEYS": entry})
+    assert fault in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert "000" not in str(raised.value)
 
 
 def test_values_are_read_in_their_units():
