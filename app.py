@@ -40,7 +40,8 @@ from resources.openapi import VERSION, OpenApi
 from resources.pages import Asset, Docs, Landing
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
-from serving.refusals import refuse
+from serving.announcement import announce
+from serving.refusals import is_worker, refuse
 from settings import (
     Settings,
     SettingsError,
@@ -264,6 +265,8 @@ def _app_to_serve() -> Flask:
     try:
         settings = read_settings()
         logs.configure(settings.log_format)
+        if _serves() and not is_worker():
+            announce(settings)
         return create_app(settings)
     except CANNOT_START as error:
         if _prints_help():

@@ -79,6 +79,10 @@ class Databases:
                 self._cluster = cluster
             return self._cluster
 
+    def source(self, name: str, *, with_place: bool) -> str:
+        """As Settings.source()."""
+        return self._settings.source(name, with_place=with_place)
+
     def pools(self) -> list[tuple[str, PoolStats]]:
         """(name, reading) of each manager made so far."""
         return [(manager.name, manager.stats()) for manager in set(self._managers.values())]

@@ -8,6 +8,7 @@ import tempfile
 
 from gunicorn.errors import HaltServer
 
+from serving.announcement import announce
 from serving.exposure import refusal_to_listen
 from serving.listeners import refuse_new_connections
 from serving.refusals import expect_refusals, print_refusal
@@ -35,13 +36,15 @@ def on_starting(server):
         sys.exit(f"WEB_CONCURRENCY={server.cfg.workers} is wrong: set 1 or more workers.")
     # Here it is said once; a worker that can't start is one of many.
     try:
-        check_authentication(read_settings())
+        settings = read_settings()
+        check_authentication(settings)
     except SettingsError as error:
         sys.exit(str(error))
+    announce(settings)
     # Workers inherit it, and import prometheus_client only later: preload_app must stay off.
     folder = tempfile.mkdtemp(prefix="sql-procedures-api-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = folder
-    expect_refusals(folder)
+    expect_refusals(server.metrics_folder)
 
 
 def when_ready(server):

@@ -119,6 +119,7 @@ class DatabaseState(_Answer):
 
     state: Literal["ready", "resuming", "login refused", "unreachable", "not configured"]
     latency_ms: float | None
+    source: str
 
 
 class Ready(_Answer):

@@ -12,6 +12,7 @@ from resources.answers import Welcome
 from resources.base import compact
 from resources.openapi import TITLE, VERSION
 from resources.operation import operation
+from settings import EMBEDDED
 
 HTML = "text/html"
 OWN = Path(__file__).parent / "html"
@@ -52,7 +53,10 @@ class Landing(Resource):
         }
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            response = _page("landing.html", health=health, links=links, root=root)
+            embedded = EMBEDDED in (d["source"] for d in health["databases"].values())
+            response = _page(
+                "landing.html", health=health, links=links, root=root, embedded=embedded
+            )
         else:
             welcome = {"name": TITLE, "version": VERSION, "links": links, "health": health}
             response = Response(compact(welcome), mimetype=JSON)

@@ -16,6 +16,11 @@ def expect_refusals(folder: str) -> None:
     os.environ[_FILE] = str(Path(folder, "refusal.txt"))
 
 
+def is_worker() -> bool:
+    """Whether a master started this process."""
+    return _FILE in os.environ
+
+
 def refuse(sentence: str) -> None:
     """Hand `sentence` to the master; print it where there is none, as under `flask run`."""
     if path := os.environ.get(_FILE):

@@ -72,8 +72,16 @@ def test_a_database_that_is_down_makes_the_api_not_ready_but_alive(half):
         assert response.json() == {
             "status": "not ready",
             "databases": {
-                "WWIF": {"state": "unreachable", "latency_ms": None},
-                "TAXI": {"state": "not configured", "latency_ms": None},
+                "WWIF": {
+                    "state": "unreachable",
+                    "latency_ms": None,
+                    "source": "127.0.0.1/x from POSTGRESQLCONNSTR_WWIF",
+                },
+                "TAXI": {
+                    "state": "not configured",
+                    "latency_ms": None,
+                    "source": "not configured",
+                },
             },
         }
         assert api.get("/health/live").json() == {"status": "live"}

@@ -1,7 +1,9 @@
 """Connection strings decide what serves; what can not serve does not start, and says why."""
 
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -9,6 +11,8 @@ from settings import ROOT, variable_names
 from tests.contract.api import Api, assert_problem
 from tests.contract.routes import NOWHERE
 from tests.contract.server import Server, bare_environment
+from tests.security.callers import api_keys
+from tests.security.test_start import application
 
 SERVERS = {
     "gunicorn": ("gunicorn", "--workers", "2", "--bind", "127.0.0.1:0", "app:app"),
@@ -82,6 +86,70 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(folder, server, setti
     assert "Traceback" not in done.stderr
     assert "secret" not in done.stderr
     assert not (folder / "postgresql").exists()
+
+
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
+def test_the_start_says_once_which_database_serves_what(folder, server):
+    text = "Server=192.0.2.1;Port=1;Database=shop;UID=api;PWD=not-for-the-log"
+    said = folder / "start.log"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *server],
+            cwd=ROOT,
+            env=bare_environment(
+                LOCAL_DIR=str(folder),
+                LOG_FORMAT="text",
+                POSTGRESQLCONNSTR_WWIF=text,
+                SQLAZURECONNSTR_TAX="Server=x",
+            ),
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        # Each server's own line once it serves, of every worker.
+        while not re.search(r"(?s)Booting.*Booting|Running on", said.read_text()):
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(60)
+    lines = [line.partition(" ")[2] for line in said.read_text().splitlines()]
+    assert [line for line in lines if " start: " in line] == [
+        "WARNING start: SQLAZURECONNSTR_TAX is set and not used: a connection string is read from"
+        " SQLAZURECONNSTR_TAXI.",
+        "INFO start: Databases: customers and passengers: 192.0.2.1/shop from"
+        " POSTGRESQLCONNSTR_WWIF; taxi trips: not configured",
+    ]
+    assert "not-for-the-log" not in said.read_text()
+
+
+def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):
+    with Api(server.url) as api:
+        report = api.get("/health/ready").json()
+        page = api.get("/", headers={"Accept": "text/html"}).text
+    log = server.log.read_text()
+    assert log.count("The embedded sample with invented data serves customers and passengers") == 1
+    sources = {database["source"] for database in report["databases"].values()}
+    assert sources == {"embedded sample with invented data"}
+    assert 'id="embedded"' in page
+    assert "SQLAZURECONNSTR_WWIF" in page
+
+
+def test_strangers_read_the_variable_and_operators_the_server_too(folder):
+    keys, credentials = api_keys([("ann", "read,operate")])
+    settings = {"POSTGRESQLCONNSTR_WWIF": NOWHERE, "AUTH": "keys", "API_KEYS": keys}
+    with application(folder, **settings) as app:
+        client = app.test_client()
+        page = client.get("/", headers={"Accept": "text/html"}).text
+        assert 'id="embedded"' not in page
+        for headers, source in (
+            ({}, "POSTGRESQLCONNSTR_WWIF"),
+            (credentials["ann"], "127.0.0.1/x from POSTGRESQLCONNSTR_WWIF"),
+        ):
+            databases = client.get("/health/ready", headers=headers).json["databases"]
+            assert databases["WWIF"]["source"] == source
+            assert databases["TAXI"]["source"] == "not configured"
 
 
 def test_no_worker_is_no_server(folder):
