@@ -135,6 +135,7 @@ class Welcome(_Answer):
     name: str
     version: str
     links: dict[str, str]
+    databases: dict[Literal["WWIF", "TAXI"], str]
     health: Ready
 
 

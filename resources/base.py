@@ -15,10 +15,11 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from protocol.authentication import caller_claims
+from protocol.authentication import caller_claims, opens
 from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
 from protocol.representations import streamed
+from settings import TARGETS
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
@@ -95,6 +96,14 @@ class ProcedureResource(Resource):
 
     def _manager(self) -> ConnectionManager:
         return current_app.extensions["databases"].manager(self.database)
+
+
+def sources() -> dict[str, str]:
+    """What serves WWIF and TAXI, for this request's caller."""
+    databases = current_app.extensions["databases"]
+    # These routes are open to all: a server's name is for those who may operate the API.
+    with_place = opens("operate")
+    return {name: databases.source(name, with_place=with_place) for name in TARGETS}
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

@@ -12,8 +12,8 @@ from flask_restful import Resource
 
 from database.errors import DatabaseError, Kind, NotConfigured
 from databases import Databases
-from protocol.authentication import opens
 from resources.answers import Live, Ready
+from resources.base import sources
 from resources.operation import operation
 from settings import TARGETS
 
@@ -82,7 +82,6 @@ class Readiness:
     """The probes of all databases."""
 
     def __init__(self, databases: Databases) -> None:
-        self._databases = databases
         self._probes = {
             name: Probe(lambda name=name: databases.manager(name).probe(TIMEOUT_SECONDS))
             for name in TARGETS
@@ -93,10 +92,7 @@ class Readiness:
         for probe in self._probes.values():
             probe.begin()
         states = {name: probe.state() for name, probe in self._probes.items()}
-        for name, state in states.items():
-            # The route is open to all: a server's name is for those who operate it.
-            source = self._databases.source(name, with_place=opens("operate"))
-            states[name] = {**state, "source": source}
+        states = {n: {**states[n], "source": source} for n, source in sources().items()}
         ready = all(s["state"] in ("ready", "not configured") for s in states.values())
         return {"status": "ready" if ready else "not ready", "databases": states}
 

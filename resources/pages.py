@@ -9,7 +9,7 @@ from flask_restful import Resource
 
 from protocol.representations import JSON
 from resources.answers import Welcome
-from resources.base import compact
+from resources.base import compact, sources
 from resources.openapi import TITLE, VERSION
 from resources.operation import operation
 from settings import EMBEDDED
@@ -51,14 +51,26 @@ class Landing(Resource):
             "summary": url_for("taxidata_summary", by="hour"),
             "passengers": url_for("passengers"),
         }
+        databases = sources()
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            embedded = EMBEDDED in (d["source"] for d in health["databases"].values())
+            embedded = EMBEDDED in databases.values()
             response = _page(
-                "landing.html", health=health, links=links, root=root, embedded=embedded
+                "landing.html",
+                health=health,
+                links=links,
+                root=root,
+                sources=databases,
+                embedded=embedded,
             )
         else:
-            welcome = {"name": TITLE, "version": VERSION, "links": links, "health": health}
+            welcome = {
+                "name": TITLE,
+                "version": VERSION,
+                "links": links,
+                "databases": databases,
+                "health": health,
+            }
             response = Response(compact(welcome), mimetype=JSON)
         response.vary.add("Accept")
         response.headers["Cache-Control"] = "no-store"
