@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
-from database.connection_string import ConnectionStringError
+from database.connect.connection_string import ConnectionStringError
+from database.connect.tokens import from_environment
 from database.dialects import DriverMissing
-from database.embedded import API_ROLE, EmbeddedCluster
 from database.errors import NotConfigured
-from database.observation import Observe, unobserved
-from database.places import PoolStats
-from database.sample import deploy_and_fill
-from database.tokens import from_environment
+from database.events import Observe, unobserved
+from database.pool.state import PoolStats
+from embedded.cluster import API_ROLE, EmbeddedCluster
+from embedded.sample import deploy_and_fill
 from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)

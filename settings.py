@@ -12,11 +12,11 @@ from typing import Any
 from dotenv import dotenv_values
 
 from authentication.api_keys import ApiKey, read_keys
-from authentication.caller import read_groups, read_roles
 from authentication.documents import is_safe
 from authentication.exposure import refusal
-from authentication.methods import ALGORITHMS, METHODS
-from database.connection_string import ConnectionString, ConnectionStringError
+from authentication.principal import read_groups, read_roles
+from authentication.schemes import ALGORITHMS, METHODS
+from database.connect.connection_string import ConnectionString, ConnectionStringError
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
@@ -204,9 +204,7 @@ SETTINGS = (
         "name:group+group:digest of each key; flask auth new-key NAME makes one",
         secret=True,
     ),
-    Setting(
-        *("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"
-    ),
+    Setting(*("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"),
     Setting(*("OIDC_AUDIENCE", "", "audiences", words()), "one of which a token must be for"),
     Setting(
         *("OIDC_ALGORITHMS", "RS256", "algorithms", words(*ALGORITHMS)),
@@ -253,7 +251,7 @@ class Target:
 
     @property
     def place(self) -> str:
-        """"server/database", as far as the connection string names them; never a secret."""
+        """ "server/database", as far as the connection string names them; never a secret."""
         try:
             given = ConnectionString(self.connection_string)
         except ConnectionStringError:

@@ -144,7 +144,6 @@ class DatabaseError(Exception):
         self.status = status
         self.wait = wait
 
-
     @property
     def duplicate(self) -> bool:
         """Whether a unique constraint or index refused the value."""

@@ -15,10 +15,10 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from protocol.authentication import caller_claims, opens
+from protocol.authorization import caller_claims, opens
+from protocol.formats import streamed
 from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
-from protocol.representations import streamed
 from settings import TARGETS
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
@@ -116,7 +116,7 @@ def json_response(answer: Answer, status: int = 200, **headers: str) -> Response
     return Response(answer.json, status, headers)
 
 
-def found(answer: Answer, what: str) -> Answer:
+def or_404(answer: Answer, what: str) -> Answer:
     """`answer`, or the problem that there is no such row."""
     if answer.json in ("", "[]"):
         raise Problem("not-found", f"There is no {what}.")

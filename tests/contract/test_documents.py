@@ -16,8 +16,8 @@ from flask.cli import run_command
 from app import close_app, create_app
 from database.deadline import Deadline
 from settings import ROOT, read_settings
-from tests.contract.engines import environment_of
-from tests.contract.routes import application, spoken_of
+from testkit.engines import environment_of
+from testkit.routes import application, spoken_of
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "data" / "README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.contract.api import assert_problem, unique_name
+from testkit.api_client import assert_problem, unique_name
 
 # What only pydantic, or a regular expression, would say.
 NOT_FOR_CLIENTS = re.compile(r"[Ii]nput should|Extra inputs|[Vv]alid|pattern|\\x|\[0-9\]|\^|\$")

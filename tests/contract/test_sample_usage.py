@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from settings import ROOT
-from tests.contract.routes import application, routes, spoken_of
-from tests.contract.server import Server
+from testkit.routes import application, routes, spoken_of
+from testkit.server import Server
 
 TEXT = (ROOT / "sample-usage.md").read_text(encoding="utf-8")
 ADDRESS = "localhost:5000"

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from settings import ROOT, variable_names
-from tests.contract.api import Api, assert_problem
-from tests.contract.routes import NOWHERE
-from tests.contract.server import Server, bare_environment
-from tests.security.callers import api_keys
+from testkit.api_client import Api, assert_problem
+from testkit.callers import api_keys
+from testkit.routes import NOWHERE
+from testkit.server import Server, bare_environment
 from tests.security.test_start import application
 
 SERVERS = {

@@ -13,9 +13,9 @@ from flask import Flask
 from flask.cli import FlaskGroup
 
 from app import create_app
-from database.embedded import API_ROLE, OWNER, EmbeddedCluster
+from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
 from settings import ROOT
-from tests.contract.server import bare_environment
+from testkit.server import bare_environment
 
 AUDIENCE = "https://database.windows.net/"
 NO_USER = "Server=tcp:nowhere.invalid;Database=WWI"

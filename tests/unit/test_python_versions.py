@@ -40,9 +40,9 @@ def test_every_requirement_installs_on_the_oldest(name):
         except PackageNotFoundError:
             continue
         wanted = installed.metadata["Requires-Python"] or ""
-        if requirement.specifier.contains(installed.version) and not SpecifierSet(
-            wanted
-        ).contains(OLDEST):
+        if requirement.specifier.contains(installed.version) and not SpecifierSet(wanted).contains(
+            OLDEST
+        ):
             refused.append(f"{requirement} needs Python {wanted}")
     assert refused == []
 

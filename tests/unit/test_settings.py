@@ -15,7 +15,7 @@ from settings import (
     misspelt_settings,
     read_settings,
 )
-from tests.contract.server import bare_environment
+from testkit.server import bare_environment
 
 EXAMPLE = ROOT / ".env.example"
 NAMES = [setting.name for setting in SETTINGS]
