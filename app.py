@@ -1,14 +1,17 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import quote
 
 import click
 from flask import Flask, Request, Response, g, request
 from flask_restful import Api
 from gunicorn.arbiter import Arbiter
+from werkzeug.exceptions import NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.wsgi import get_host
 
 import cli
@@ -37,7 +40,15 @@ from resources.metrics import MetricsExposition
 from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
-from settings import Settings, SettingsError, check_authentication, read_settings
+from serving.announcement import announce
+from serving.refusals import is_worker, refuse
+from settings import (
+    Settings,
+    SettingsError,
+    check_authentication,
+    read_settings,
+    unusable_local_dir,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -70,6 +81,17 @@ class Application(Flask):
             default_method=request.method,
             query_args=request.query_string.decode("latin-1"),
         )
+
+    def raise_routing_exception(self, request: Request) -> NoReturn:
+        """Redirects a path that is a route's but for the slashes at its end (308)."""
+        path = request.path.rstrip("/")
+        # As it was sent: %2F is part of a value, not the end of a path.
+        sent = request.environ.get("RAW_URI", request.path).partition("?")[0]
+        slashes = isinstance(request.routing_exception, NotFound) and sent.endswith("/")
+        if slashes and self.create_url_adapter(request).test(path):
+            query = request.query_string.decode("latin-1")
+            raise RequestRedirect(quote(request.root_path + path) + (query and f"?{query}"))
+        super().raise_routing_exception(request)
 
 
 class ProblemApi(Api):
@@ -104,16 +126,15 @@ def create_app(
     app.extensions["readiness"] = Readiness(databases)
     app.extensions["metrics"].watch(databases.pools)
     app.extensions["key_cleaner"] = KeyCleaner(hours=settings.idempotency_key_hours)
-    app.extensions["shared_reads"] = SharedReads(
-        settings.local_dir / "shared-reads",
-        ttl=settings.taxi_cache_seconds,
-        observe=observer.observe,
-    )
-    app.cli.add_command(cli.sql_commands)
-    app.cli.add_command(cli.taxi_commands)
-    app.cli.add_command(cli.token_command)
-    app.cli.add_command(cli.auth_commands)
-    app.cli.add_command(cli.openapi_command)
+    try:
+        app.extensions["shared_reads"] = SharedReads(
+            settings.local_dir / "shared-reads",
+            ttl=settings.taxi_cache_seconds,
+            observe=observer.observe,
+        )
+    except OSError as error:
+        raise unusable_local_dir(settings, error) from error
+    _add_commands(app)
 
     app.extensions["authentication"] = authentication = Authentication(settings)
     app.extensions["body_time"] = BodyTime(settings.body_seconds)
@@ -172,6 +193,14 @@ def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | N
     return observer
 
 
+def _add_commands(app: Flask) -> None:
+    app.cli.add_command(cli.sql_commands)
+    app.cli.add_command(cli.taxi_commands)
+    app.cli.add_command(cli.token_command)
+    app.cli.add_command(cli.auth_commands)
+    app.cli.add_command(cli.openapi_command)
+
+
 def _add_routes(api: Api) -> None:
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
@@ -197,7 +226,9 @@ def _check_routes(app: Flask, settings: Settings) -> None:
     routes = sorted({rule.rule for rule in app.url_map.iter_rules()})
     for route in settings.route_deadlines:
         if route not in routes:
-            raise SettingsError(f"ROUTE_DEADLINES names {route}: there are {', '.join(routes)}.")
+            raise SettingsError(
+                f"ROUTE_DEADLINES names {route}, which is no route: use {', '.join(routes)}."
+            )
 
 
 def _refuse_strangers(settings: Settings) -> None:
@@ -213,6 +244,12 @@ def _serves() -> bool:
     """Whether this process answers requests; other `flask` commands start nothing unasked."""
     command = click.get_current_context(silent=True)
     return command is None or command.info_name == "run"
+
+
+def _prints_help() -> bool:
+    """Whether this is a `flask` command that needs no settings."""
+    in_command = click.get_current_context(silent=True) is not None
+    return in_command and (len(sys.argv) == 1 or "--help" in sys.argv)
 
 
 def _say(sentence: str) -> None:
@@ -231,8 +268,14 @@ def _app_to_serve() -> Flask:
     try:
         settings = read_settings()
         logs.configure(settings.log_format)
+        if _serves() and not is_worker():
+            announce(settings)
         return create_app(settings)
     except CANNOT_START as error:
-        _say(str(error))
+        if _prints_help():
+            helpful = Flask(__name__)
+            _add_commands(helpful)
+            return helpful
+        refuse(str(error))
         # By any other status gunicorn would take it for an accident, and start workers for ever.
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None

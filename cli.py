@@ -2,6 +2,8 @@
 the work."""
 
 import json
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from settings import TARGETS, Target, read_settings, variable_names
+from settings import TARGETS, SettingsError, Target, read_settings, variable_names
 
 if TYPE_CHECKING:
     import pyodbc
@@ -62,7 +64,6 @@ def deploy_sql(
     from database.connect.connection_string import ConnectionString
     from database.connect.credentials import cloud_of
     from database.dialects import dialect_of, server_of
-    from database.provisioning import prepare_user
     from deploy.deployment import DeploymentError, deploy, plan
     from deploy.required_objects import policies
     from deploy.sample_rows import fill_empty
@@ -92,16 +93,7 @@ def deploy_sql(
             click.echo(f"{len(steps)} batches, none of them run.")
             return
         if engine == "sqlserver" and app_name:
-            try:
-                prepare_user(
-                    connection,
-                    app_name,
-                    object_id=app_object_id,
-                    client_id=app_client_id,
-                    report=click.echo,
-                )
-            except pyodbc.Error as error:
-                raise click.ClickException(f"User {app_name}: {error.args[-1]}") from error
+            _prepare_user(connection, app_name, app_object_id, app_client_id)
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
         for sentence in policies(connection, required_objects_of(current_app, target)):
@@ -175,6 +167,19 @@ def _target(name: str) -> Target:
     return target
 
 
+def _prepare_user(
+    connection: "pyodbc.Connection", name: str, object_id: UUID | None, client_id: UUID | None
+) -> None:
+    import pyodbc
+
+    from database.provisioning import prepare_user
+
+    try:
+        prepare_user(connection, name, object_id=object_id, client_id=client_id, report=click.echo)
+    except pyodbc.Error as error:
+        raise click.ClickException(f"User {name}: {error.args[-1]}") from error
+
+
 def _open(target: Target) -> "pyodbc.Connection":
     """A connection of its own to `target`; a ClickException says why there is none."""
     import pyodbc
@@ -199,8 +204,26 @@ def _open(target: Target) -> "pyodbc.Connection":
             )
         finally:
             tokens.close()
-    except (DriverMissing, TokenUnavailable, ValueError, pyodbc.Error) as error:
-        raise click.ClickException(str(error.args[-1])) from error
+    except TokenUnavailable as error:
+        raise click.ClickException(_no_token(target, error)) from error
+    except (DriverMissing, ValueError) as error:
+        raise click.ClickException(f"{target.variable}: {error}") from error
+    except pyodbc.Error as error:
+        raise click.ClickException(
+            f"{target.name} ({target.variable}) is unreachable: {_plain(error)}"
+        ) from error
+
+
+def _plain(error: "pyodbc.Error") -> str:
+    """What the driver says, on one line: without the brackets before it and the codes after it."""
+    text = " ".join(str(error.args[-1]).split())
+    return re.sub(r"^(\[[^]]*\] ?)+|( \(-?\d+\))? \(\w+\)$", "", text)
+
+
+def _no_token(target: Target, error: Exception) -> str:
+    return (
+        f"{error} Run az login, or set TOKEN, or put a user and a password into {target.variable}."
+    )
 
 
 @sql_commands.command("check")
@@ -256,7 +279,7 @@ def _served(name: str) -> Target | None:
         return settings.targets.get(name)
     try:
         cluster = current_app.extensions["databases"].cluster()
-    except EmbeddedError as error:
+    except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     return Target(name, "", cluster.connection_string(role=API_ROLE), "postgresql")
 
@@ -287,10 +310,12 @@ def token_command() -> None:
                 continue
             tokens = from_environment(settings.identity, server=server_of(given))
         except (ConnectionStringError, ValueError) as error:
-            click.echo(f"{name}: {error}")
+            click.echo(f"{name}: {target.variable}: {error}")
             failed = True
             continue
         try:
+            # What it would log stands in the failure too.
+            logging.disable()
             token = tokens.get(timeout=settings.login_timeout_seconds)
             about = tokens.describe()
             click.echo(
@@ -298,11 +323,13 @@ def token_command() -> None:
                 f" expires {token.expiry()}."
             )
         except TokenUnavailable as error:
-            click.echo(f"{name}: {error}")
-            if error.__cause__ is not None:
-                click.echo(f"  {error.__cause__}")
+            click.echo(f"{name}: {_no_token(target, error)}")
+            # Of azure-identity's paragraphs the credentials that it tried, a line each.
+            for tried in re.findall(r"^\t(\w+: .*)$", str(error.__cause__), re.MULTILINE):
+                click.echo(f"  {tried}")
             failed = True
         finally:
+            logging.disable(logging.NOTSET)
             tokens.close()
     if failed:
         click.get_current_context().exit(1)
@@ -317,9 +344,9 @@ def new_api_key(name: str, groups: str) -> None:
 
     key = new_key()
     try:
-        line = setting_line(name, [part.strip() for part in groups.split(",")], key)
+        line = setting_line(name, re.findall(r"[^,+\s]+", groups), key)
     except ValueError as error:
-        raise click.ClickException(f"NAME and --groups must make {error}.") from None
+        raise click.ClickException(str(error)) from None
     click.echo(f"{HEADER}: {key}", err=True)
     click.echo("Add this to API_KEYS, after a comma where there are others:", err=True)
     click.echo(line)
@@ -345,7 +372,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
             f"{error} flask taxi load fills the embedded default only:"
             " load trips into that database with its own tools, or unset its connection string."
         ) from error
-    except EmbeddedError as error:
+    except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     # Here, because Arrow takes a while to import, and an image that serves others does without.
     from tqdm import tqdm

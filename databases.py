@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
-from database.connect.connection_string import ConnectionString
+from database.connect.connection_string import ConnectionString, ConnectionStringError
 from database.connect.tokens import from_environment
-from database.dialects import server_of
+from database.dialects import DriverMissing, server_of
 from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from embedded.sample import deploy_and_fill
-from settings import ROOT, TARGETS, Settings, Target, variable_names
+from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +65,24 @@ class Databases:
             )
         with self._lock:
             if self._cluster is None:
-                cluster = EmbeddedCluster(
-                    self._settings.local_dir / "postgresql",
-                    prepare=deploy_and_fill,
-                    fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
-                    report=self._report,
-                )
-                cluster.start()
+                try:
+                    cluster = EmbeddedCluster(
+                        self._settings.local_dir / "postgresql",
+                        prepare=deploy_and_fill,
+                        fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
+                        report=self._report,
+                    )
+                    cluster.start()
+                except OSError as error:
+                    raise unusable_local_dir(self._settings, error) from error
                 self._started.append(cluster)
                 cluster.watch()
                 self._cluster = cluster
             return self._cluster
+
+    def source(self, name: str, *, with_place: bool) -> str:
+        """As Settings.source()."""
+        return self._settings.source(name, with_place=with_place)
 
     def pools(self) -> list[tuple[str, PoolStats]]:
         """(name, reading) of each manager made so far."""
@@ -102,7 +109,10 @@ class Databases:
                 f"No connection string for {name} is set: set {', '.join(variable_names(name))}"
                 " (one of them)."
             )
-        self._managers[name] = self._connect(target)
+        try:
+            self._managers[name] = self._connect(target)
+        except (ConnectionStringError, DriverMissing) as error:
+            raise type(error)(f"{target.variable}: {error}") from None
 
     def _connect(self, target: Target) -> ConnectionManager:
         s = self._settings

@@ -1,12 +1,17 @@
 """What `gunicorn app:app` does without flags; App Service reads it too."""
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 
+from gunicorn.errors import HaltServer
+
+from serving.announcement import announce
 from serving.exposure import refusal_to_listen
 from serving.listeners import refuse_new_connections
+from serving.refusals import expect_refusals, print_refusal
 from settings import SettingsError, check_authentication, read_settings
 
 worker_class = "serving.worker.DrainingWorker"
@@ -29,14 +34,19 @@ umask = 0o022
 
 
 def on_starting(server):
+    if server.cfg.workers < 1:
+        sys.exit(f"WEB_CONCURRENCY={server.cfg.workers} is wrong: set 1 or more workers.")
     # Here it is said once; a worker that can't start is one of many.
     try:
-        check_authentication(read_settings())
+        settings = read_settings()
+        check_authentication(settings)
     except SettingsError as error:
         sys.exit(str(error))
+    announce(settings)
     # Workers inherit it, and import prometheus_client only later: preload_app must stay off.
     folder = tempfile.mkdtemp(prefix="sql-procedures-api-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = folder
+    expect_refusals(server.metrics_folder)
 
 
 def when_ready(server):
@@ -51,7 +61,10 @@ def when_ready(server):
         if graceful and alone and not _given(server.cfg.address):
             for listener in server.LISTENERS:
                 refuse_new_connections(listener.sock)
-        stop(graceful)
+        while True:
+            # Each worker whose start failed halts the server: the first halt is under way.
+            with contextlib.suppress(HaltServer):
+                return stop(graceful)
 
     server.stop = stop_gently
 
@@ -71,6 +84,7 @@ def worker_exit(server, worker):
 
 
 def on_exit(server):
+    print_refusal()
     shutil.rmtree(server.metrics_folder, ignore_errors=True)
 
 

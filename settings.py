@@ -1,8 +1,10 @@
 """The only reader of environment variables. A wrong one stops the start with a sentence."""
 
+import difflib
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from authentication.exposure import refusal
 from authentication.principal import read_groups, read_roles
 from authentication.schemes import ALGORITHMS, METHODS
 from authentication.sites import ANY, normal_origin
+from database.connect.connection_string import ConnectionString, ConnectionStringError
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
@@ -23,6 +26,9 @@ PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONN
 TARGETS = ("WWIF", "TAXI")
 # The value of AUTH that is right on a developer's machine and refused anywhere else.
 NO_CHOICE = "loopback"
+EMBEDDED = "embedded sample with invented data"
+YES = ("yes", "true", "on", "1")
+NO = ("no", "false", "off", "0")
 
 
 class SettingsError(ValueError):
@@ -38,6 +44,7 @@ class Setting:
     unit: str
     read: Callable[[str], Any]
     help: str
+    secret: bool = False
 
     @property
     def attribute(self) -> str:
@@ -45,10 +52,15 @@ class Setting:
 
 
 def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    wanted = "a whole number" if kind is int else "a number"
+
     def read(text: str) -> Any:
-        value = kind(text)
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
         if not least <= value <= most:
-            raise ValueError(f"a number from {least:g} to {most:g}")
+            raise ValueError(f"{wanted} of {{unit}} from {least:.12g} to {most:.12g}")
         return value
 
     return read
@@ -86,9 +98,9 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def yes_or_no(text: str) -> bool:
-    if text.lower() not in ("yes", "no"):
-        raise ValueError("a yes or a no")
-    return text.lower() == "yes"
+    if text.lower() not in YES + NO:
+        raise ValueError(f"a yes or a no (or {', '.join(YES[1:] + NO[1:])})")
+    return text.lower() in YES
 
 
 def authentication_methods(text: str) -> tuple[str, ...] | None:
@@ -197,6 +209,7 @@ SETTINGS = (
     Setting(
         *("API_KEYS", "", "keys", read_keys),
         "name:group+group:digest of each key; flask auth new-key NAME makes one",
+        secret=True,
     ),
     Setting(*("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"),
     Setting(*("OIDC_AUDIENCE", "", "audiences", words()), "one of which a token must be for"),
@@ -233,6 +246,7 @@ SETTINGS = (
     Setting(
         *("TRACES_TO", "", "URL or connection string", str),
         "where traces go: an OTLP endpoint or an Application Insights; nowhere if not set",
+        secret=True,
     ),
 )
 
@@ -245,6 +259,16 @@ class Target:
     variable: str
     connection_string: str
     driver_family: str  # "sqlserver" or "postgresql": which driver, not which engine
+
+    @property
+    def place(self) -> str:
+        """ "server/database", as far as the connection string names them; never a secret."""
+        try:
+            given = ConnectionString(self.connection_string)
+        except ConnectionStringError:
+            return "?"  # the start ends with a sentence about it
+        server = given.get("SERVER", "DATA SOURCE", "ADDRESS", "ADDR") or given.get("DSN") or "?"
+        return f"{server}/{given.get('DATABASE', 'INITIAL CATALOG') or '?'}"
 
     def __repr__(self) -> str:
         return f"<Target {self.name} from {self.variable}>"
@@ -291,11 +315,22 @@ class Settings:
     on_app_service: bool
     easyauth_enabled: bool  # the platform says so itself: only then it guards its headers
     identity: Mapping[str, str]
+    warnings: tuple[str, ...] = ()  # sentences about variables that have no effect
 
     @property
     def embedded(self) -> bool:
         """Whether the embedded default serves: nothing is configured."""
         return not self.targets
+
+    def source(self, name: str, *, with_place: bool = True) -> str:
+        """What serves WWIF or TAXI: EMBEDDED, "not configured", or the variable that names it,
+        with_place after "server/database from"."""
+        if self.embedded:
+            return EMBEDDED
+        target = self.targets.get(name)
+        if target is None:
+            return "not configured"
+        return f"{target.place} from {target.variable}" if with_place else target.variable
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -303,8 +338,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with one sentence.
     """
+    warnings: list[str] = []
     if environ is None:
-        environ = {**_dotenv(), **os.environ}
+        dotenv = _dotenv()
+        warnings += misspelt_settings(dotenv)
+        environ = {**dotenv, **os.environ}
         # azure-identity reads the process's own environment.
         for name in environ:
             if name.startswith(("AZURE_", "IDENTITY_")):
@@ -315,13 +353,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[setting.attribute] = setting.read(text)
         except ValueError as error:
-            wanted = str(error) if str(error).startswith("a ") else f"a number of {setting.unit}"
+            given = setting.name if setting.secret else f"{setting.name}={text}"
             example = f", such as {setting.default}" if setting.default else ""
             raise SettingsError(
-                f"{setting.name} must be {wanted} ({setting.help}){example}."
+                f"{given} is wrong: it must be {str(error).format(unit=setting.unit)}{example}."
             ) from None
     settings = Settings(
         **values,
+        warnings=(*warnings, *unused_connection_strings(environ)),
         targets={name: found for name in TARGETS if (found := _target(environ, name))},
         on_app_service=bool(environ.get("WEBSITE_SITE_NAME")),
         easyauth_enabled=bool(environ.get("WEBSITE_SITE_NAME"))
@@ -354,8 +393,60 @@ def check_authentication(settings: Settings) -> None:
         raise SettingsError(refusal("App Service"))
 
 
+def unusable_local_dir(settings: Settings, error: OSError) -> SettingsError:
+    """What to raise where `error` came of LOCAL_DIR."""
+    return SettingsError(
+        f"LOCAL_DIR={settings.local_dir} can not be written ({error.strerror}):"
+        " set LOCAL_DIR to a folder that this account may write."
+    )
+
+
 def variable_names(name: str) -> list[str]:
     return [prefix + name for prefix in PREFIXES]
+
+
+def unused_connection_strings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a connection string and names no database."""
+    used = {variable for name in TARGETS for variable in variable_names(name)}
+    return [
+        f"{name} is set and not used: a connection string is read from {_meant(name, text)}."
+        for name, text in environ.items()
+        if text.strip()
+        and name not in used
+        and not name.startswith("TEST_")
+        and (_STRING_NAME.fullmatch(name) or _STRING_VALUE.search(text))
+    ]
+
+
+# A name that App Service or a habit gives to a connection string, in any case.
+_STRING_NAME = re.compile(rf"(?i)[a-z]+connstr_.+|{'|'.join(TARGETS)}|database_url")
+_STRING_VALUE = re.compile(r"(?i)(?:^|;)\s*(?:server|data source)\s*=|^(?:postgres\w*|mssql)[+:]")
+
+
+def _meant(name: str, text: str) -> str:
+    """The variable nearest to `name`, else to what `text` says of the engine and the content."""
+    prefix, _, rest = name.upper().rpartition("CONNSTR_")
+    near = difflib.get_close_matches(rest, TARGETS, n=1, cutoff=0.5)
+    target = near[0] if near else "TAXI" if re.search("(?i)taxi|-ondemand", name + text) else "WWIF"
+    prefix = f"{prefix}CONNSTR_"
+    if prefix not in PREFIXES:
+        prefix = "POSTGRESQLCONNSTR_" if "postgres" in text.lower() else "SQLAZURECONNSTR_"
+    return prefix + target
+
+
+def misspelt_settings(names: Iterable[str]) -> list[str]:
+    """A sentence for each of `names`, of the file .env, that is nearly the name of a setting."""
+    known = [s.name for s in SETTINGS] + ["TOKEN"]
+    near = {
+        name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+        for name in names
+        if name not in known
+    }
+    return [
+        f"{name} in .env is not a setting: did you mean {found[0]}?"
+        for name, found in near.items()
+        if found
+    ]
 
 
 def _dotenv() -> dict[str, str]:

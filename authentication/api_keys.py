@@ -10,13 +10,15 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from authentication.principal import Caller, Refused, read_groups
+from authentication.principal import GROUPS, Caller, Refused, read_groups
 
 HEADER = "X-API-Key"
 ISSUER = "api-keys"
 PREFIX = "spa_"
 LONGEST_KEY = 256
-_ENTRY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([a-z+]+):([0-9a-fA-F]{64})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME_RULE = "a name of 1 to 64 letters, digits, dots, underscores and hyphens"
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,25 @@ class ApiKey:
 def read_keys(text: str) -> tuple[ApiKey, ...]:
     """`name:group+group:hexdigest, …`. Raises ValueError, which never quotes the text."""
     keys = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        matched = _ENTRY.fullmatch(entry)
-        if matched is None:
-            raise ValueError("a list of name:group+group:digest, separated by commas")
-        keys.append(ApiKey(matched[1], read_groups(matched[2]), bytes.fromhex(matched[3])))
+    for number, entry in enumerate(filter(None, (p.strip() for p in text.split(","))), start=1):
+        wanted = f"a list of name:group+group:digest joined by commas; entry {number}"
+        keys.append(_key(entry, wanted))
     if len({k.digest for k in keys}) < len(keys):
         raise ValueError("a list in which no key comes twice")
     return tuple(keys)
+
+
+def _key(entry: str, wanted: str) -> ApiKey:
+    name, _, rest = entry.partition(":")
+    groups, colon, digest = rest.partition(":")
+    if not colon:
+        # As `name:read,write:digest` falls apart.
+        raise ValueError(f"{wanted} has fewer than three parts (groups are joined by +)")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{wanted} lacks {_NAME_RULE}")
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError(f"{wanted} lacks a digest of 64 hexadecimal digits")
+    return ApiKey(name, read_groups(groups), bytes.fromhex(digest))
 
 
 def new_key() -> str:
@@ -52,6 +65,14 @@ def digest_of(key: str) -> bytes:
 
 def setting_line(name: str, groups: Collection[str], key: str) -> str:
     """The entry of API_KEYS for `key`. Raises ValueError for a name or group that can't be."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"NAME {name!r} is wrong: it must be {_NAME_RULE}, such as my-key.")
+    unknown = [group for group in groups if group not in GROUPS]
+    if unknown or not groups:
+        raise ValueError(
+            f"--groups {' '.join(unknown)!r} is wrong: it must be a list of {', '.join(GROUPS)},"
+            " joined by commas."
+        )
     line = f"{name}:{'+'.join(groups)}:{digest_of(key).hex()}"
     read_keys(line)
     return line

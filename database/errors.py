@@ -28,6 +28,9 @@ LONGEST_SAID = 500
 
 # A block predicate of a security policy; it can't choose a status as a procedure can. [sql]
 ROW_REFUSED = 33504
+# A unique index, a unique constraint [sql]; unique_violation [pg].
+_DUPLICATES = (2601, 2627)
+UNIQUE_VIOLATION = "23505"
 
 
 class Kind(Enum):
@@ -183,6 +186,11 @@ class DatabaseError(Exception):
         copied = type(self).__new__(type(self), *self.args)
         copied.__dict__.update(self.__dict__)
         return copied
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether a unique constraint or index refused the value."""
+        return self.native in _DUPLICATES or self.sqlstate == UNIQUE_VIOLATION
 
 
 class DeadlineExceeded(Exception):

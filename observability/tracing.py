@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SERVICE = "sql-procedures-api"
 SYSTEMS = {"sqlserver": "microsoft.sql_server", "postgresql": "postgresql"}
 AZURE_MONITOR = "InstrumentationKey="
+AZURE_EXPORTER = "azure-monitor-opentelemetry-exporter==1.0.0b58"
 
 
 class TracingUnavailable(Exception):
@@ -36,15 +37,23 @@ def processor_to(destination: str) -> SpanProcessor:
         if destination.startswith(AZURE_MONITOR):
             from azure.monitor.opentelemetry.exporter import AzureMonitorTraceExporter
 
-            return BatchSpanProcessor(AzureMonitorTraceExporter(connection_string=destination))
+            try:
+                exporter = AzureMonitorTraceExporter(connection_string=destination)
+            except ValueError:
+                raise TracingUnavailable(
+                    "TRACES_TO is no connection string of Application Insights:"
+                    " copy it whole from the portal (InstrumentationKey=<a UUID>;…)."
+                ) from None
+            return BatchSpanProcessor(exporter)
         if destination.startswith(("http://", "https://")):
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
             return BatchSpanProcessor(OTLPSpanExporter(endpoint=destination))
     except ImportError as error:
+        more = f" {AZURE_EXPORTER}" if destination.startswith(AZURE_MONITOR) else ""
         raise TracingUnavailable(
             f"TRACES_TO is set, but the package {error.name} is not installed:"
-            " pip install -r requirements-tracing.txt."
+            f" .venv/bin/pip install -r requirements-tracing.txt{more}."
         ) from None
     raise TracingUnavailable(
         "TRACES_TO must be the URL of an OTLP endpoint, such as http://localhost:4318/v1/traces,"

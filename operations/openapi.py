@@ -84,7 +84,7 @@ def path_of(rule: str) -> str:
 
 def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, Any]:
     """Parameters and body."""
-    parameters = [_path_parameter(n, schemas.of(kind)) for n, kind in declared.path.items()]
+    parameters = [_path_parameter(n, schemas.of(k), method) for n, k in declared.path.items()]
     if declared.query is not None:
         parameters += _query_parameters(declared.query)
     parameters += [
@@ -107,9 +107,12 @@ def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, A
     return taken
 
 
-def _path_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _path_parameter(name: str, schema: dict[str, Any], method: str) -> dict[str, Any]:
     parameter = {"name": name, "in": "path", "required": True, "schema": schema}
-    if "examples" in schema:
+    if method in WRITES:
+        # Whoever tries a write out names the row: the example's would be changed or removed.
+        parameter["schema"] = {k: v for k, v in schema.items() if k != "examples"}
+    elif "examples" in schema:
         # Swagger UI fills in this one, and not the schema's.
         parameter["example"] = schema["examples"][0]
     return parameter

@@ -11,7 +11,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from operations.request_models import UNREADABLE
 from protocol import validation
+from protocol.fault_sentences import sentence
 from protocol.formats import JSON
 from protocol.problems import Problem
 
@@ -87,7 +89,7 @@ def _check_path(adapter: TypeAdapter, name: str, value: Any) -> None:
         adapter.validate_python(value)
     except ValidationError as error:
         fault = error.errors()[0]
-        if fault["type"] == "string_pattern_mismatch":
-            raise Problem("invalid-path", f"{name}: {fault['msg']}.") from None
+        if fault["type"] == UNREADABLE:
+            raise Problem("invalid-path", f"{name} {sentence(fault)}.") from None
         # It can be read, but nothing can have that number or name.
         raise Problem("not-found", f"There is no such {name.removesuffix('_id')}.") from None

@@ -21,12 +21,12 @@ from pydantic_core import PydanticCustomError
 
 INT_MAX = 2_147_483_647
 MAX_ROWS = 10_000
+# The type of a fault in a text's form.
+UNREADABLE = "unreadable"
 
 
 # Parts of a path. A customer's number that no integer column can hold is no customer's.
 CustomerId = Annotated[int, Field(ge=1, le=INT_MAX, examples=[123])]
-# Dollars and cents; a float column can't hold many more digits exactly.
-Amount = Annotated[str, Field(pattern=r"^-?[0-9]{1,7}(\.[0-9]{1,6})?$", examples=["20"])]
 
 
 def _storable(text: str) -> str:
@@ -39,7 +39,7 @@ def _length(most: int):
     def check(text: str) -> str:
         if len(text.encode("utf-16-le")) // 2 > most:
             raise PydanticCustomError(
-                "too_long", "must have at most {most} UTF-16 code units", {"most": most}
+                "text_too_long", "must have at most {most} UTF-16 code units", {"most": most}
             )
         if not text:
             raise PydanticCustomError("empty", "must not be empty; null means no value")
@@ -74,10 +74,16 @@ def _written(pattern: str, what: str) -> BeforeValidator:
 
     def check(value: Any) -> Any:
         if isinstance(value, str) and not compiled.fullmatch(value):
-            raise PydanticCustomError("unreadable", "must be {what}", {"what": what})
+            raise PydanticCustomError(UNREADABLE, "must be {what}", {"what": what})
         return value
 
     return BeforeValidator(check)
+
+
+def _pattern(pattern: str, what: str, **documented: Any) -> Any:
+    """A string that matches; a client that sends another reads `what`, not the pattern."""
+    extra = {"pattern": f"^{pattern}$", **documented}
+    return Annotated[str, Field(json_schema_extra=extra), _written(pattern, what)]
 
 
 def _whole(least: int, most: int = INT_MAX) -> Any:
@@ -91,6 +97,12 @@ def _number(least: float, most: float) -> Any:
     return Annotated[float, limits, _written(pattern, "a number")]
 
 
+# Dollars and cents; a float column can't hold many more digits exactly.
+Amount = _pattern(
+    r"-?[0-9]{1,7}(\.[0-9]{1,6})?",
+    "an amount such as 20 or 7.80, with at most 7 digits before the point and 6 after it",
+    examples=["20"],
+)
 LocalDatetime = Annotated[
     NaiveDatetime,
     _written(
@@ -177,14 +189,16 @@ FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
 ]
 
-After = Annotated[
-    str,
-    Field(
-        pattern=r"^[1-9][0-9]{0,9}(:[^\x00]{1,100})?$",
-        description="where the page before ended: `after` of its Link; belongs to its sort",
-    ),
-]
-NamePart = Annotated[str, Field(pattern=r"^[^\x00]{1,100}$", description="what the name contains")]
+After = _pattern(
+    r"[1-9][0-9]{0,9}(:[^\x00]{1,100})?",
+    "the `after` of a page's Link: a CustomerID, or a CustomerID, a colon and a name",
+    description="where the page before ended: `after` of its Link; belongs to its sort",
+)
+NamePart = _pattern(
+    r"[^\x00]{1,100}",
+    "1 to 100 characters without U+0000",
+    description="what the name contains",
+)
 
 
 def _split(value: Any) -> Any:

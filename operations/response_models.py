@@ -123,6 +123,7 @@ class DatabaseState(_Answer):
     ]
     latency_ms: float | None
     age_seconds: float | None
+    source: str
 
 
 class Ready(_Answer):
@@ -138,6 +139,7 @@ class Welcome(_Answer):
     name: str
     version: str
     links: dict[str, str]
+    databases: dict[Literal["WWIF", "TAXI"], str]
 
 
 class Fault(_Answer):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Response, g
+from flask import Response, current_app, g
 from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseError, DeadlineExceeded, Kind, NotConfigured, Unavailable
@@ -177,8 +177,10 @@ def _of_http(error: HTTPException) -> Problem:
     detail = {
         404: "There is no such route.",
         405: "The route has no such method.",
-        413: "The request body is too large.",
+        413: "The request body is larger than {MAX_CONTENT_LENGTH} bytes.",
     }.get(status, HTTPStatus(status).phrase + ".")
+    if status == 413:
+        detail = detail.format_map(current_app.config)
     return Problem(slug, detail, status=status, headers=kept)
 
 

@@ -11,6 +11,7 @@ from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from protocol.fault_sentences import sentence
 from protocol.problems import MOST_FAULTS, Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -58,16 +59,23 @@ def _body_text() -> bytes | str:
         return request.get_data(cache=False)
     if request.mimetype in FORMS:
         return _form_text()
-    raise Problem(
-        "unsupported-media-type",
-        f"Send application/json, or a form with the field {FORM_FIELD}.",
-        headers={"Accept-Post": ", ".join(("application/json", *FORMS))},
+    raise _wrong_type(
+        f"Content-Type is {request.mimetype or 'missing'}: send application/json,"
+        f" or a form with the field {FORM_FIELD}."
     )
+
+
+def _wrong_type(detail: str) -> Problem:
+    accepted = ", ".join(("application/json", *FORMS))
+    return Problem("unsupported-media-type", detail, headers={"Accept-Post": accepted})
 
 
 def _form_text() -> str:
     """The JSON in the form's one field: what else there is would be left out without a word."""
     raw = request.get_data()
+    if request.mimetype == URL_ENCODED and raw.lstrip()[:1] in (b"{", b"["):
+        # As curl -d sends JSON, unless a header says what it is.
+        raise _wrong_type("The body is JSON: send the header Content-Type: application/json.")
     try:
         # Werkzeug would put other characters in the place of what is no UTF-8.
         (unquote_to_bytes(raw) if request.mimetype == URL_ENCODED else raw).decode()
@@ -152,7 +160,7 @@ def query(model: type[M]) -> M:
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
-        faults = [{"parameter": str(e["loc"][0]), "detail": e["msg"]} for e in _faults(error)]
+        faults = [{"parameter": str(e["loc"][0]), "detail": sentence(e)} for e in _faults(error)]
         raise Problem("invalid-query", "Query parameters are refused.", errors=faults) from None
 
 
@@ -185,7 +193,7 @@ def _known_keys(model: type[M]) -> frozenset[str] | None:
 
 
 def _faults(error: ValidationError) -> list[dict]:
-    return error.errors(include_url=False, include_context=False, include_input=False)
+    return error.errors(include_url=False, include_input=False)
 
 
 def _body_problem(error: ValidationError) -> Problem:
@@ -195,7 +203,7 @@ def _body_problem(error: ValidationError) -> Problem:
     return Problem(
         "invalid-body",
         "Values of the body are refused.",
-        errors=[{"pointer": _pointer(f["loc"]), "detail": f["msg"]} for f in faults],
+        errors=[{"pointer": _pointer(f["loc"]), "detail": sentence(f)} for f in faults],
     )
 
 

@@ -10,12 +10,13 @@ from flask_restful import Resource
 from connection_manager import ConnectionManager
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from protocol.authorization import caller_claims
+from protocol.authorization import caller_claims, opens
 from protocol.conditional import if_match
 from protocol.formats import compact, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
+from settings import TARGETS
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,14 @@ class ProcedureResource(Resource):
 
     def _manager(self) -> ConnectionManager:
         return current_app.extensions["databases"].manager(self.database)
+
+
+def sources() -> dict[str, str]:
+    """What serves WWIF and TAXI, for this request's caller."""
+    databases = current_app.extensions["databases"]
+    # These routes are open to all: a server's name is for those who may operate the API.
+    with_place = opens("operate")
+    return {name: databases.source(name, with_place=with_place) for name in TARGETS}
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

@@ -1,10 +1,13 @@
 """Customers of WideWorldImporters: the samples' resource, whole."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, request, url_for
 
+from database.errors import DatabaseError
 from database.session import Answer
 from operations.operation import operation
 from operations.request_models import (
@@ -24,6 +27,17 @@ from resources.base import Procedure, ProcedureResource, json_response, or_404
 # The columns of CSV that a field of more than one becomes.
 COLUMNS = {"Delivery": [f"Delivery.{name}" for name in Address.model_fields]}
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
+
+
+@contextlib.contextmanager
+def unique_names() -> Iterator[None]:
+    """A name that exists is refused with the sentence of web.put_customers."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not error.duplicate:
+            raise
+        raise Problem("conflict", "A customer of this name exists.") from None
 
 
 class Customer(ProcedureResource):
@@ -69,7 +83,8 @@ class Customer(ProcedureResource):
                 "Values of the body are refused.",
                 errors=[{"pointer": "/CustomerID", "detail": "is not the number in the path"}],
             )
-        answer = self.write({**document, "CustomerID": customer_id})
+        with unique_names():
+            answer = self.write({**document, "CustomerID": customer_id})
         return json_response(or_404(answer, "such customer"))
 
 
@@ -82,7 +97,8 @@ class NewCustomers(ProcedureResource):
     @operation(list[CustomerAnswer], status=201, tagged=True)
     def put(self, body: NewCustomer) -> Response:
         """Make a customer."""
-        return created(self.write(body.model_dump(exclude_none=True)))
+        with unique_names():
+            return created(self.write(body.model_dump(exclude_none=True)))
 
     post = put
 
@@ -108,7 +124,7 @@ class Customers(ProcedureResource):
         response = json_response(answer)
         if answer.next is not None:
             following = {**request.args.to_dict(), "after": answer.next}
-            url = url_for("customers", **following)
+            url = url_for("customers", **following, _external=True)
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response
 

@@ -13,6 +13,7 @@ from database.errors import DatabaseError, Kind, NotConfigured
 from databases import Databases
 from operations.operation import operation
 from operations.response_models import Live, Ready
+from resources.base import sources
 from settings import TARGETS
 
 KEPT_SECONDS = 3.0
@@ -101,6 +102,7 @@ class Readiness:
             probe.begin()
         ends = time.monotonic() + ANSWER_SECONDS
         states = {n: p.state(ends - time.monotonic()) for n, p in self._probes.items()}
+        states = {n: {**states[n], "source": source} for n, source in sources().items()}
         ready = all(s["state"] in ("ready", NOT_CONFIGURED) for s in states.values())
         return {"status": "ready" if ready else "not ready", "databases": states}
 

@@ -11,7 +11,8 @@ from operations.openapi import TITLE, VERSION, document
 from operations.operation import operation
 from operations.response_models import Document, Welcome
 from protocol.formats import JSON, compact
-from settings import TARGETS
+from resources.base import sources
+from settings import EMBEDDED, TARGETS
 
 HTML = "text/html"
 OWN = Path(__file__).parent / "html"
@@ -51,11 +52,20 @@ class Landing(Resource):
             "summary": url_for("taxidata_summary", by="hour"),
             "passengers": url_for("passengers"),
         }
+        databases = sources()
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            response = _page("landing.html", databases=TARGETS, links=links, root=root)
+            embedded = EMBEDDED in databases.values()
+            response = _page(
+                "landing.html",
+                databases=TARGETS,
+                links=links,
+                root=root,
+                sources=databases,
+                embedded=embedded,
+            )
         else:
-            welcome = {"name": TITLE, "version": VERSION, "links": links}
+            welcome = {"name": TITLE, "version": VERSION, "links": links, "databases": databases}
             response = Response(compact(welcome), mimetype=JSON)
         response.vary.add("Accept")
         response.headers["Cache-Control"] = "no-store"

@@ -43,7 +43,8 @@ class Passengers(Resource):
         response = json_response(Answer(compact(rows[: query.limit])))
         if len(rows) > query.limit:
             following = {**request.args.to_dict(), "after": rows[query.limit - 1]["id"]}
-            response.headers["Link"] = f'<{url_for("passengers", **following)}>; rel="next"'
+            url = url_for("passengers", **following, _external=True)
+            response.headers["Link"] = f'<{url}>; rel="next"'
         return response
 
 

@@ -32,8 +32,8 @@ AUDIT = """
 ## Known vulnerabilities
 
 ```sh
-pip install pip-audit
-pip-audit -r requirements.txt
+.venv/bin/pip install pip-audit
+.venv/bin/pip-audit -r requirements.txt
 ```
 
 When this list was written no vulnerability database could be reached from the machine that wrote \

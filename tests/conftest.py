@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from testkit.server import Server
 
 # Set by the first process of a run and inherited by the workers of pytest-xdist.
 RUN_FOLDER = "TESTS_RUN_FOLDER"
+# The same for the signals that it was started to ignore: a background job of a script ignores
+# SIGINT and SIGQUIT, one under nohup SIGHUP.
+IGNORED_SIGNALS = "TESTS_IGNORED_SIGNALS"
 WATCH = pytest.StashKey[SecretWatch]()
 
 
 def pytest_configure() -> None:
     # PostgreSQL's account must pass the folders that root makes.
     os.umask(0o022)
+    _give_children_default_signals()
     if RUN_FOLDER in os.environ:
         return
     TESTS.mkdir(parents=True, exist_ok=True)
@@ -55,6 +60,15 @@ def pytest_unconfigure() -> None:
     folder = Path(os.environ.get(RUN_FOLDER, ""))
     if folder.name == f"run-{os.getpid()}":
         shutil.rmtree(folder)
+
+
+def _give_children_default_signals() -> None:
+    """The run goes on ignoring what it was started to ignore, and the processes that tests start
+    do not: exec() keeps an ignored signal ignored, but resets a handled one to its default."""
+    stops = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    ignored = [str(int(n)) for n in stops if signal.getsignal(n) is signal.SIG_IGN]
+    for number in os.environ.setdefault(IGNORED_SIGNALS, " ".join(ignored)).split():
+        signal.signal(int(number), lambda *_: None)
 
 
 def _alive(pid: int) -> bool:

@@ -85,8 +85,13 @@ def test_a_database_that_is_down_makes_the_api_not_ready_but_alive(half):
         assert response.status_code == 503
         body = response.json()
         assert body["status"] == "not ready"
-        states = {name: (d["state"], d["latency_ms"]) for name, d in body["databases"].items()}
-        assert states == {"WWIF": ("unreachable", None), "TAXI": ("not configured", None)}
+        found = {
+            n: (d["state"], d["latency_ms"], d["source"]) for n, d in body["databases"].items()
+        }
+        assert found == {
+            "WWIF": ("unreachable", None, "127.0.0.1/x from POSTGRESQLCONNSTR_WWIF"),
+            "TAXI": ("not configured", None, "not configured"),
+        }
         assert api.get("/health/live").json() == {"status": "live"}
         assert api.get("/").status_code == 200
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -13,6 +14,7 @@ from flask.cli import FlaskGroup
 
 from app import create_app
 from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
+from settings import ROOT
 from testkit.server import bare_environment
 
 AUDIENCE = "https://database.windows.net/"
@@ -81,14 +83,18 @@ def test_no_credential_is_a_failure_with_its_reason(flask, tmp_path):
         PATH=str(tmp_path),
     )
     assert done.exit_code == 1
-    assert "WWIF: DefaultAzureCredential gave no access token" in done.output
-    assert "Azure CLI not found" in done.output
+    sentence, tried, *_ = done.output.splitlines()
+    assert sentence.startswith("WWIF: DefaultAzureCredential gave no access token")
+    assert sentence.endswith(
+        " Run az login, or set TOKEN, or put a user and a password into SQLAZURECONNSTR_WWIF."
+    )
+    assert tried == "  AzureCliCredential: Azure CLI not found on path"
 
 
 def test_a_connection_string_that_is_none_is_a_failure(flask):
     done = flask("token", SQLAZURECONNSTR_WWIF="PWD=secret=1;{{", TOKEN=jwt(aud=AUDIENCE))
     assert done.exit_code == 1
-    assert "WWIF: A connection string is" in done.output
+    assert "WWIF: SQLAZURECONNSTR_WWIF: A connection string is" in done.output
     assert "secret" not in done.output
 
 
@@ -111,6 +117,62 @@ def test_where_no_token_is_needed_it_says_so(flask, environment, said):
     assert done.exit_code == 0
     assert said in done.output
     assert "secret" not in done.output
+
+
+# flask --help, flask auth new-key
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("sql", "deploy", "--help"), ("auth", "new-key", "--help"), ()], ids=str
+)
+def test_help_is_printed_with_a_wrong_setting_too(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", *words],
+        cwd=ROOT,
+        env=bare_environment(POOL_MAX_SIZE="abc"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Usage:" in done.stdout + done.stderr
+    assert "Error" not in done.stderr
+    assert "POOL_MAX_SIZE" not in done.stderr
+
+
+def test_any_other_command_ends_with_the_sentence():
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "token"],
+        cwd=ROOT,
+        env=bare_environment(POOL_MAX_SIZE="abc"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("POOL_MAX_SIZE=abc is wrong: ")
+
+
+def test_a_key_with_a_name_that_can_not_be_is_refused_with_the_rule(flask):
+    done = flask("auth", "new-key", "my key")
+    assert done.exit_code == 1
+    assert done.output == (
+        "Error: NAME 'my key' is wrong: it must be a name of 1 to 64 letters, digits, dots,"
+        " underscores and hyphens, such as my-key.\n"
+    )
+
+
+@pytest.mark.parametrize("groups", ["read,write", "read+write", "read, write"])
+def test_the_groups_of_a_key_may_be_joined_by_commas_or_plus(flask, groups):
+    done = flask("auth", "new-key", "ann", "--groups", groups)
+    assert done.exit_code == 0
+    assert "\nann:read+write:" in done.output
+
+
+def test_a_group_that_there_is_not_is_named(flask):
+    done = flask("auth", "new-key", "ann", "--groups", "read,delete")
+    assert done.exit_code == 1
+    assert "--groups 'delete' is wrong: it must be a list of read, write, operate" in done.output
 
 
 # flask sql check, flask sql deploy --sample
@@ -256,6 +318,17 @@ def test_a_database_that_can_not_be_reached_is_said_and_fails(flask, tmp_path):
     done = flask("sql", "check", POSTGRESQLCONNSTR_WWIF=f"SERVER={tmp_path};DATABASE=x;UID=x")
     assert done.exit_code == 1
     assert done.output.startswith("WWIF: ")
+
+
+def test_a_deployment_to_a_database_that_is_down_says_so_in_one_sentence(flask):
+    down = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"
+    words = ("sql", "deploy", "--target", "WWIF", "--check", "--app-name", "x")
+    done = flask(*words, POSTGRESQLCONNSTR_WWIF=down)
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert done.output.startswith("Error: WWIF (POSTGRESQLCONNSTR_WWIF) is unreachable: ")
+    assert "Connection refused" in done.output
+    assert "SQLDriverConnect" not in done.output
 
 
 def test_the_embedded_default_is_checked_too(flask, run_folder):

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from settings import PREFIXES, ROOT, SETTINGS, TARGETS, SettingsError, read_settings
+from settings import (
+    PREFIXES,
+    ROOT,
+    SETTINGS,
+    TARGETS,
+    SettingsError,
+    misspelt_settings,
+    read_settings,
+)
 from testkit.server import bare_environment
 
 EXAMPLE = ROOT / ".env.example"
@@ -52,9 +60,37 @@ def test_a_wrong_value_is_refused_in_one_sentence_that_says_what_to_set(setting,
     with pytest.raises(SettingsError) as raised:
         read_settings({setting.name: text})
     sentence = str(raised.value)
-    assert sentence.startswith(f"{setting.name} must be a ")
-    assert sentence.endswith(f", such as {setting.default}." if setting.default else ").")
+    given = setting.name if setting.secret else f"{setting.name}={text}"
+    assert sentence.startswith(f"{given} is wrong: it must be a ")
+    assert sentence.endswith(f", such as {setting.default}." if setting.default else ".")
     assert "\n" not in sentence
+    assert "{" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(text, True) for text in ("yes", "true", "ON", "1")]
+    + [(text, False) for text in ("no", "False", "off", "0")],
+)
+def test_a_switch_may_be_written_as_elsewhere(text, value):
+    assert read_settings({"REQUIRE_IF_MATCH": text}).require_if_match is value
+
+
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ("my key:read:" + "0" * 64, "entry 1 lacks a name of 1 to 64 letters, digits, dots,"),
+        ("ann:read,write:" + "0" * 64, "has fewer than three parts (groups are joined by +)."),
+        ("ann:read:secret", "entry 1 lacks a digest of 64 hexadecimal digits."),
+        ("ann:delete:" + "0" * 64, "a list of read, write, operate, joined by +."),
+    ],
+)
+def test_an_entry_of_api_keys_that_is_wrong_is_described_and_not_shown(entry, fault):
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"API_KEYS": entry})
+    assert fault in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert "000" not in str(raised.value)
 
 
 def test_values_are_read_in_their_units():
@@ -119,6 +155,71 @@ def test_on_app_service_one_connection_string_is_enough():
 def test_a_connection_string_is_not_shown_by_its_target():
     environment = {"SQLAZURECONNSTR_WWIF": "Server=x;PWD=secret"}
     assert "secret" not in repr(read_settings(environment).targets["WWIF"])
+
+
+STRING = "Server=tcp:db.example.com,1433;Database=WWI;UID=api;PWD=secret"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("SQLAZURECONNSTR_WWI", STRING, "SQLAZURECONNSTR_WWIF"),
+        ("SQLAZURECONNSTR_Taxis", STRING, "SQLAZURECONNSTR_TAXI"),
+        ("POSTGRESQLCONNSTR_Customers", STRING, "POSTGRESQLCONNSTR_WWIF"),
+        ("sqlconnstr_wwif", STRING, "SQLCONNSTR_WWIF"),
+        ("MYSQLCONNSTR_WWIF", STRING, "SQLAZURECONNSTR_WWIF"),
+        ("WWIF", STRING, "SQLAZURECONNSTR_WWIF"),
+        ("TAXI", "x", "SQLAZURECONNSTR_TAXI"),
+        ("DATABASE_URL", "postgresql://api:secret@db/wwi", "POSTGRESQLCONNSTR_WWIF"),
+        ("DB", "mssql+pyodbc://api:secret@db/wwi", "SQLAZURECONNSTR_WWIF"),
+        ("LAKE", "Data Source=x-ondemand.sql.azuresynapse.net;", "SQLAZURECONNSTR_TAXI"),
+    ],
+)
+def test_a_connection_string_under_a_name_that_is_not_read_is_named_with_the_right_one(
+    name, text, meant
+):
+    settings = read_settings({name: text})
+    assert settings.warnings == (
+        f"{name} is set and not used: a connection string is read from {meant}.",
+    )
+    assert settings.embedded
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SQLAZURECONNSTR_WWIF": STRING, "POSTGRESQLCONNSTR_TAXI": STRING},
+        {"SQLAZURECONNSTR_WWI": " ", "DATABASE_URL": ""},
+        {"TRACES_TO": "http://localhost:4318", "HTTP_PROXY": "http://proxy:80", "SERVER": "x"},
+        {"TEST_SQLSERVER_CONNSTR": STRING},
+    ],
+    ids=lambda environment: next(iter(environment)),
+)
+def test_other_variables_are_no_misspelt_connection_strings(environment):
+    assert read_settings(environment).warnings == ()
+
+
+def test_a_misspelt_setting_of_the_file_is_named_with_the_right_one():
+    assert misspelt_settings(["POOL_MAXSIZE", "Auth_Roles", "MSSQL_SA_PASSWORD", "AUTH"]) == [
+        "POOL_MAXSIZE in .env is not a setting: did you mean POOL_MAX_SIZE?",
+        "Auth_Roles in .env is not a setting: did you mean AUTH_ROLES?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (STRING, "tcp:db.example.com,1433/WWI"),
+        ("Data Source=db;Initial Catalog=x;User ID=api;Password=secret", "db/x"),
+        ("DSN=mine;PWD=secret", "mine/?"),
+        ("secret", "?"),
+    ],
+)
+def test_a_source_is_named_without_its_secrets(text, place):
+    settings = read_settings({"SQLAZURECONNSTR_WWIF": text})
+    assert settings.source("WWIF") == f"{place} from SQLAZURECONNSTR_WWIF"
+    assert settings.source("WWIF", with_place=False) == "SQLAZURECONNSTR_WWIF"
+    assert settings.source("TAXI") == "not configured"
 
 
 def test_the_suites_own_environment_sets_nothing(monkeypatch):

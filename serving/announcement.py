@@ -1,0 +1,23 @@
+"""What is logged once at the start: the source of each database, and variables without effect."""
+
+import logging
+
+from settings import TARGETS, Settings
+
+log = logging.getLogger("start")
+CONTENTS = {"WWIF": "customers and passengers", "TAXI": "taxi trips"}
+
+
+def announce(settings: Settings) -> None:
+    """Log a line with the source of each database, and a warning for each misspelt variable."""
+    for warning in settings.warnings:
+        log.warning("%s", warning)
+    if settings.embedded:
+        log.info(
+            "The embedded sample with invented data serves %s. For a database of your own set"
+            " SQLAZURECONNSTR_WWIF or POSTGRESQLCONNSTR_WWIF.",
+            ", ".join(CONTENTS.values()),
+        )
+        return
+    served = (f"{CONTENTS[name]}: {settings.source(name)}" for name in TARGETS)
+    log.info("Databases: %s", "; ".join(served))
