@@ -3,10 +3,10 @@
 import os
 import shutil
 import sys
-import tempfile
 
 from serving.exposure import refusal_to_listen
 from serving.listeners import refuse_new_connections
+from serving.metrics_folder import make_metrics_folder
 from settings import SettingsError, check_authentication, read_settings
 
 worker_class = "serving.worker.DrainingWorker"
@@ -33,8 +33,7 @@ def on_starting(server):
     except SettingsError as error:
         sys.exit(str(error))
     # Workers inherit it, and import prometheus_client only later: preload_app must stay off.
-    folder = tempfile.mkdtemp(prefix="sql-procedures-api-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = folder
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = make_metrics_folder()
 
 
 def when_ready(server):
