@@ -1,5 +1,6 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from resources.openapi import VERSION, OpenApi
 from resources.pages import Asset, Docs, Landing
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
+from serving.arrival import ARRIVED
 from settings import Settings, SettingsError, check_authentication, read_settings
 
 if TYPE_CHECKING:
@@ -125,9 +127,11 @@ def create_app(
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
         g.request_id = seen.id
+        arrived = asked.environ.get(ARRIVED)
         g.deadline = new_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
             asked.environ.get("HTTP_REQUEST_TIMEOUT"),
+            waited=time.monotonic() - arrived if arrived is not None else 0.0,
         )
 
     # In this order: who asks is counted, whether it is let in or not.

@@ -9,17 +9,35 @@ from serving.listeners import refuse_new_connections
 from serving.metrics_folder import make_metrics_folder
 from settings import SettingsError, check_authentication, read_settings
 
+MOST_THREADS = 256
+
+
+def request_threads():
+    """More than can wait for one database, so that POOL_MAX_WAITING is reached before the threads
+    are all taken, and other requests still have some."""
+    try:
+        settings = read_settings()
+    except SettingsError:
+        return 16  # on_starting says what is wrong
+    return min(settings.pool_max_size + settings.pool_max_waiting + 8, MOST_THREADS)
+
+
 worker_class = "serving.worker.DrainingWorker"
 logger_class = "serving.logs.ServerLog"
 # A line for each request is written by the app, which knows its route and what it did.
 accesslog = None
 # A worker is bound to one core by the interpreter's lock; threads wait for the database.
 workers = int(os.environ.get("WEB_CONCURRENCY") or min(4, os.cpu_count() or 1))
-threads = 16
+threads = request_threads()
 # Longer than any request may take, so that a worker is never killed in the midst of one.
 timeout = 120
 graceful_timeout = 35
 keepalive = 30
+# Of a worker; fewer where `ulimit -n` has no room for them. A full worker closes the connection
+# that has been silent for the longest.
+worker_connections = 4096
+# gunicorn believes SCRIPT_NAME and PATH_INFO from any client on this machine.
+forwarder_headers = ""
 # App Service and a proxy add some thirty headers of their own.
 limit_request_fields = 64
 # Its default path is one for all servers of a user, so a second one would fight over it.

@@ -1,7 +1,6 @@
 """What one client, or all of them together, may take of this process."""
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from flask import Flask, g, request
 from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
 
 from connection_manager import Rows
-from database.deadline import Deadline, Watch
 from protocol.authentication import group_of_request
 from protocol.problems import Problem
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     from flask_limiter import RequestLimit
 
 # What reading raises: gunicorn's own for chunks that are none.
-UNREADABLE = (OSError, ParseException)
-# A reader that takes nothing of a stream for so long is gone: a connection waits behind it.
-STALLED_SECONDS = 60.0
+UNREADABLE = (OSError, ParseException, ClientDisconnected)
 
 
 class StreamLimit:
@@ -68,35 +65,28 @@ class LimitedRows:
 
 
 class BodyTime:
-    """Bodies arrive within `seconds` or not at all: a slow sender would hold a thread for ever."""
+    """The body of a request arrives in time and whole, or its reading is a Problem.
+
+    The server stops waiting; Werkzeug's, which serves `flask run`, has to be told to.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watch = Watch()
 
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:
         """Around the reading of a body. Raises Problem request-timeout, and invalid-json for one
         that breaks off."""
-        connection = _socket()
-        if connection is None or not (request.content_length or _is_chunked()):
+        development = request.environ.get("werkzeug.socket")
+        if development is not None:
+            development.settimeout(self._seconds)
+        try:
             yield
-            return
-        # The reader then meets the end of the connection, which can still be answered on.
-        shut = lambda: connection.shutdown(socket.SHUT_RD)  # noqa: E731
-        with self._watch.guard(Deadline(self._seconds), shut, _nothing) as watched:
-            try:
-                yield
-            except Exception as error:
-                if not watched.fired:
-                    if isinstance(error, UNREADABLE):
-                        raise Problem("invalid-json", "The body can not be read.") from None
-                    raise
-        if watched.fired:
-            raise Problem("request-timeout", "The body took too long to arrive.")
-
-    def close(self) -> None:
-        self._watch.close()
+        except UNREADABLE as error:
+            # Werkzeug raises an error of its own while it handles that of the server.
+            if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                raise Problem("request-timeout", "The body took too long to arrive.") from None
+            raise Problem("invalid-json", "The body can not be read.") from None
 
 
 def limit_rate(app: Flask, limits: str) -> None:
@@ -137,23 +127,3 @@ def client() -> str:
     if address.count(":") == 1:
         address = address.partition(":")[0]
     return f"address:{address}"
-
-
-def refuse_stalled_readers() -> None:
-    """Have the sending of this answer fail when its reader takes nothing for STALLED_SECONDS."""
-    connection = _socket()
-    if connection is not None:
-        connection.settimeout(STALLED_SECONDS)
-
-
-def _socket() -> socket.socket | None:
-    """The request's connection, where the server shows it: gunicorn and Werkzeug do."""
-    return request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
-
-
-def _is_chunked() -> bool:
-    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-
-
-def _nothing() -> None:
-    pass

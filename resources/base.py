@@ -16,7 +16,6 @@ from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
 from protocol.authentication import caller_claims
-from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
 from protocol.representations import streamed
 
@@ -90,7 +89,6 @@ class ProcedureResource(Resource):
         rows = current_app.extensions["stream_limit"].begin(
             lambda: manager.stream(self.procedure, text, caller=caller, deadline=g.deadline)
         )
-        refuse_stalled_readers()
         return streamed(rows, media_type, columns)
 
     def _manager(self) -> ConnectionManager:
@@ -160,14 +158,17 @@ def if_match() -> str | None:
     return matched[1]
 
 
-def new_deadline(seconds: float, given: str | None) -> Deadline:
-    """The request's deadline: `seconds`, which `given`, its Request-Timeout, can only shorten."""
+def new_deadline(seconds: float, given: str | None, *, waited: float = 0.0) -> Deadline:
+    """The request's deadline: `seconds`, which `given`, its Request-Timeout, can only shorten.
+
+    waited: seconds since the request arrived, which count.
+    """
     if given is None:
-        return Deadline(seconds)
+        return Deadline(seconds - waited)
     try:
         asked = float(given)
     except ValueError:
         asked = -1.0
     if not 0 < asked < float("inf"):
         raise Problem("invalid-header", "Request-Timeout must be a number of seconds above 0.")
-    return Deadline(min(seconds, asked))
+    return Deadline(min(seconds, asked) - waited)
