@@ -19,7 +19,7 @@ from settings import TARGETS
 KEPT_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
 # A health check is answered within 0.1 s, with the last state where the database takes longer.
-PATIENCE_SECONDS = 0.05
+PATIENCE_SECONDS = 0.02
 NOT_CONFIGURED = {"state": "not configured", "latency_ms": None}
 UNREACHABLE = {"state": "unreachable", "latency_ms": None}
 _STATES = {
