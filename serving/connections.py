@@ -29,15 +29,17 @@ class Stage(Enum):
 class Connection:
     """One client's socket, never blocking. Used by one thread at a time.
 
-    received: bytes that no request has consumed; unsent: bytes of a response that the client has
-    not taken; unread: the client may still send a body that is not wanted; ended: the client sends no more; arrived: when the last head was complete, on the
-    monotonic clock; keeps: it can take another request; until, waits_for: for the worker's main
-    thread.
+    received: bytes that no request has consumed; arrived: when the last head was complete, on the
+    monotonic clock; ended: the client sends no more; unread: it may still send a body that is not
+    wanted. unsent: bytes of a response that the client has not taken; stalled: it took nothing for
+    too long. keeps: the connection can take another request; until, waits_for: for the worker's
+    main thread.
     """
 
     __slots__ = (
         *("arrived", "client", "ended", "fd", "keeps", "received", "requests", "server", "sock"),
-        *("_body", "_head", "_most", "_searched", "unread", "unsent", "until", "waits_for"),
+        *("_body", "_head", "_most", "_searched"),
+        *("stalled", "unread", "unsent", "until", "waits_for"),
     )
 
     def __init__(self, sock: socket.socket, client: Any, server: Any, *, longest_head: int) -> None:
@@ -47,6 +49,7 @@ class Connection:
         self.client = client
         self.server = server
         self.unsent = b""
+        self.stalled = False
         self.unread = False
         self.ended = False
         self.arrived = 0.0

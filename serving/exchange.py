@@ -228,6 +228,7 @@ class ClientResponse(wsgi.Response):
                     connection.unsent = bytes(left)
                     return
                 if not connection.wait(select.POLLOUT, self._exchange.stall_seconds):
+                    connection.stalled = True
                     raise TimeoutError("The client takes nothing of the response.") from None
 
 

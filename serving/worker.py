@@ -11,6 +11,7 @@ import queue
 import select
 import selectors
 import socket
+import struct
 import time
 from enum import Enum
 from typing import Any
@@ -33,7 +34,7 @@ STAY_MILLISECONDS = 5
 # A body that has not come within this is waited for in a lane of its own, where a request can be
 # refused for its head.
 BODY_PATIENCE_SECONDS = 1.0
-SLOW_THREADS = 8
+SLOW_THREADS = 32
 # Health checks are answered whatever the other threads wait for.
 PROBE_THREADS = 4
 PROBES = (b"GET /health/", b"HEAD /health/")
@@ -42,6 +43,7 @@ HELD_BYTES = 64 * 1_048_576
 # What a client still sends behind its last response is read for so long, because closing with
 # unread bytes resets the connection, and the response with it (RFC 9112, 9.6).
 LINGER_SECONDS = 2.0
+RESET = struct.pack("ii", 1, 0)  # struct linger: closing sends nothing more
 # A stopping worker keeps idle connections for so long: their next request may be on its way.
 STOP_IDLE_SECONDS = 2.0
 # For the requests under way in a worker whose arbiter was killed.
@@ -299,6 +301,9 @@ class DrainingWorker(Worker):
     def _finish(self, connection: Connection) -> None:
         """Say that no more comes; close once the client sends no more."""
         self._wait_no_more(connection)
+        if connection.stalled:
+            self._close(connection)
+            return
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -315,6 +320,10 @@ class DrainingWorker(Worker):
             self._close(connection)
 
     def _close(self, connection: Connection) -> None:
+        if connection.stalled or connection.waits_for is Waits.READER:
+            # Else the kernel keeps what the client has not taken, for minutes.
+            with contextlib.suppress(OSError):
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._wait_no_more(connection)
         self._count -= 1
         util.close(connection.sock)
