@@ -69,10 +69,10 @@ def test_readiness_does_not_wait_for_a_database_that_is_frozen(cluster: Embedded
 
 
 def test_the_time_before_a_thread_is_free_is_in_the_deadline(cluster: EmbeddedCluster):
-    """16 clients at a time are served; without the arrival each wave would begin a new deadline."""
     with Proxy(socket_of(cluster)) as proxy:
         text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID=webapp"
-        settings = {"pool_max_size": 8, "pool_max_waiting": 0, "request_deadline_seconds": 2}
+        # Else there is a thread for each request that can wait.
+        settings = {"gunicorn_cmd_args": "--threads 4", "request_deadline_seconds": 2}
         with serve(text, **settings) as port:
             assert ask(port, "GET", "/customer/123").status == 200
             count: Counter[int] = Counter()
@@ -80,4 +80,5 @@ def test_the_time_before_a_thread_is_free_is_in_the_deadline(cluster: EmbeddedCl
             with customers_locked(cluster):
                 for thread in crowd(port, count, slowest):
                     thread.join()
+            assert set(count) == {504}
             assert max(slowest) < 3.0

@@ -126,9 +126,9 @@ def test_readers_that_stop_hold_no_thread_and_are_closed(served: Served, key):
     ("path", "media_type", "body", "status"),
     [
         ("/customer", "application/json", b"x" * 3_000_000, 413),
-        ("/customer", "text/xml", b"<a/>", 415),
-        ("/nowhere", "application/json", b"{}", 404),
-        ("/customers", "application/json", b"{}", 405),
+        ("/customer", "text/xml", b"x" * 500_000, 415),
+        ("/nowhere", "application/json", b"x" * 500_000, 404),
+        ("/customers", "application/json", b"x" * 500_000, 405),
     ],
 )
 def test_a_request_refused_before_its_body_was_read_spoils_no_next_one(
