@@ -200,7 +200,9 @@ class Honest(threading.Thread):
 
     def run(self) -> None:
         while time.monotonic() < self._until:
-            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=REQUEST_SECONDS)
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", self._port, timeout=REQUEST_SECONDS
+            )
             with contextlib.closing(connection):
                 for number in range(REQUESTS_A_CONNECTION):
                     if time.monotonic() > self._until or not self._one(connection, number):
@@ -309,7 +311,8 @@ def report(
     p99 = times[int(len(times) * 0.99)] if times else float("inf")
     for name, sentence in attacks.items():
         print(f"{name}: {sentence}")
-    print(f"honest: {len(times)} of {len(times) + failures.total()} ({success:.3%}) {dict(failures) or ''}")
+    total = len(times) + failures.total()
+    print(f"honest: {len(times)} of {total} ({success:.3%}) {dict(failures) or ''}")
     if times:
         middle = statistics.median(times)
         print(f"honest: p50 {middle:.4f} s, p99 {p99:.4f} s, longest {times[-1]:.3f} s")

@@ -107,7 +107,7 @@ class Connection:
             self._head = len(self.received)
         else:
             self._head = found + 4
-            self._body = _body_of(bytes(self.received[:found + 2]).lower())
+            self._body = _body_of(bytes(self.received[: found + 2]).lower())
         self.arrived = time.monotonic()
         return True
 

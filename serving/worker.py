@@ -38,7 +38,7 @@ SLOW_THREADS = 32
 # Health checks are answered whatever the other threads wait for.
 PROBE_THREADS = 4
 PROBES = (b"GET /health/", b"HEAD /health/")
-# Of bodies that are not whole and responses that are not taken, of one worker.
+# Of requests that are not whole and responses that are not taken, of one worker.
 HELD_BYTES = 64 * 1_048_576
 # What a client still sends behind its last response is read for so long, because closing with
 # unread bytes resets the connection, and the response with it (RFC 9112, 9.6).
@@ -130,17 +130,16 @@ class DrainingWorker(Worker):
             if (self._count < self._most) != self._accepts:
                 self._accept_more(not self._accepts)
             self._turn()
-            if os.getppid() != self.ppid:
-                self.log.info("The arbiter is gone; stopping: %s", self)
-                self.alive = False
-                return ORPHAN_SECONDS
-        return self.cfg.graceful_timeout
+        return ORPHAN_SECONDS if os.getppid() != self.ppid else self.cfg.graceful_timeout
 
     def _turn(self) -> None:
         if time.monotonic() >= self._next_tick:
             self._next_tick = time.monotonic() + TICK_SECONDS
             self.notify()
             self._end_waits()
+            if self.alive and os.getppid() != self.ppid:
+                self.log.info("The arbiter is gone; stopping: %s", self)
+                self.alive = False
         for key, _ in self._poller.select(TICK_SECONDS):
             if type(key.data) is Connection:
                 # An earlier event of this turn may have closed it.
@@ -164,7 +163,8 @@ class DrainingWorker(Worker):
             return
         except OSError as error:  # no descriptor is free, for one
             self.log.warning("A connection can not be accepted: %s", error.strerror)
-            self._make_room()
+            if not self._make_room():
+                time.sleep(TICK_SECONDS)  # it would be reported thousands of times a second
             return
         self._count += 1
         connection = Connection(
@@ -175,13 +175,15 @@ class DrainingWorker(Worker):
         if self._count >= self._most:
             self._make_room()
 
-    def _make_room(self) -> None:
-        """Close a connection that was silent for long, so that a new one finds a place."""
+    def _make_room(self) -> bool:
+        """Close a connection that was silent for long, so that a new one finds a place. Whether
+        there was one."""
         for kind in (Waits.CLOSE, Waits.HEAD, Waits.REQUEST):
             for connection in self._waiting:
                 if connection.waits_for is kind:
                     self._close(connection)
-                    return
+                    return True
+        return False
 
     def _ready(self, connection: Connection) -> None:
         """A connection that waited has bytes to read, or takes some."""
@@ -191,9 +193,9 @@ class DrainingWorker(Worker):
         if connection.waits_for is Waits.CLOSE:
             self._discard(connection)
             return
-        received = connection.receive()
-        if connection.waits_for is Waits.BODY:
-            self._held += received
+        self._held -= _held_for(connection)
+        connection.receive()
+        self._held += _held_for(connection)
         self._place(connection)
 
     def _place(self, connection: Connection) -> None:
@@ -203,23 +205,19 @@ class DrainingWorker(Worker):
             probes = connection.received.startswith(PROBES)
             self._serve_in(self._probes if probes else self._requests, connection)
         elif stage is Stage.HEAD:
-            if connection.ended:
+            if connection.ended or self._held > HELD_BYTES:
                 self._close(connection)
+            elif connection.requests and not connection.received:
+                self._wait(connection, Waits.REQUEST, self._at_most(self.cfg.keepalive))
             elif connection.waits_for is not Waits.HEAD:
-                silent = connection.requests and not connection.received
-                self._wait(
-                    connection,
-                    *(
-                        (Waits.REQUEST, self.cfg.keepalive)
-                        if silent
-                        else (Waits.HEAD, self._head_seconds)
-                    ),
-                )
+                self._wait(connection, Waits.HEAD, self._at_most(self._head_seconds))
         elif stage is Stage.LONG or connection.ended or self._held > HELD_BYTES:
             self._serve_in(self._slow, connection)
         elif connection.waits_for is not Waits.BODY:
             self._wait(connection, Waits.BODY, min(BODY_PATIENCE_SECONDS, self._body_seconds))
-            self._held += len(connection.received)
+
+    def _at_most(self, seconds: float) -> float:
+        return seconds if self.alive else min(seconds, STOP_IDLE_SECONDS)
 
     def _wait(
         self, connection: Connection, kind: Waits, seconds: float, event: int = selectors.EVENT_READ
@@ -227,20 +225,19 @@ class DrainingWorker(Worker):
         if connection in self._waiting:
             # The same event: only reading follows reading.
             del self._waiting[connection]
+            self._held -= _held_for(connection)
         else:
             self._poller.register(connection.fd, event, connection)
         connection.waits_for = kind
         connection.until = time.monotonic() + seconds
         self._waiting[connection] = None
+        self._held += _held_for(connection)
 
     def _wait_no_more(self, connection: Connection) -> None:
         if connection in self._waiting:
             del self._waiting[connection]
             self._poller.unregister(connection.fd)
-            if connection.waits_for is Waits.BODY:
-                self._held -= len(connection.received)
-            elif connection.waits_for is Waits.READER:
-                self._held -= len(connection.unsent)
+            self._held -= _held_for(connection)
         connection.waits_for = None
 
     def _serve_in(self, lane: Lane, connection: Connection) -> None:
@@ -269,10 +266,7 @@ class DrainingWorker(Worker):
                 return
             connection.keeps = kept
             if connection.unsent:
-                self._held += len(connection.unsent)
-                self._wait(
-                    connection, Waits.READER, self._stall_seconds, selectors.EVENT_WRITE
-                )
+                self._wait(connection, Waits.READER, self._stall_seconds, selectors.EVENT_WRITE)
             else:
                 self._go_on(connection)
 
@@ -382,3 +376,10 @@ class DrainingWorker(Worker):
                 return False
             connection.receive()
         return self.alive and connection.stage() is Stage.WHOLE
+
+
+def _held_for(connection: Connection) -> int:
+    """How many bytes are kept while it waits."""
+    if connection.waits_for is Waits.READER:
+        return len(connection.unsent)
+    return len(connection.received) if connection.waits_for in (Waits.HEAD, Waits.BODY) else 0

@@ -16,7 +16,11 @@ def connections(port: int, number: int, sent: bytes = b"") -> Iterator[list[sock
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(number):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(30)
+            # What is not read fills it soon.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
             if sent:
                 connection.sendall(sent)
             made.append(connection)
@@ -38,6 +42,19 @@ def closed_within(made: Sequence[socket.socket], seconds: float) -> int:
             if gone:
                 poll.unregister(descriptor)
                 del left[descriptor]
+    return len(made) - len(left)
+
+
+def reset_within(made: Sequence[socket.socket], seconds: float) -> int:
+    """How many of `made` the server resets within `seconds`, while nothing is read from them."""
+    poll, left = select.poll(), {connection.fileno() for connection in made}
+    for descriptor in left:
+        poll.register(descriptor, 0)
+    give_up = time.monotonic() + seconds
+    while left and time.monotonic() < give_up:
+        for descriptor, _ in poll.poll(max(0.0, give_up - time.monotonic()) * 1000):
+            poll.unregister(descriptor)
+            left.discard(descriptor)
     return len(made) - len(left)
 
 
