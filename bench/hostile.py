@@ -31,9 +31,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from settings import ROOT
-from tests.observability.served import Served, serve
-from tests.security.callers import api_keys
-from tests.security.raw import request_bytes, send
+from testkit.callers import api_keys
+from testkit.observed_server import Served, serve
+from testkit.raw_http import request_bytes, send
 
 HONEST_CLIENTS = 8
 # Each client's own pace: the load does not rise when answers come faster.

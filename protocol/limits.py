@@ -11,7 +11,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
 from connection_manager import Rows
-from protocol.authentication import group_of_request
+from protocol.authorization import group_of_request
 from protocol.problems import Problem
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from protocol.authentication import caller_claims
+from protocol.authorization import caller_claims
+from protocol.formats import streamed
 from protocol.problems import Problem
-from protocol.representations import streamed
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
@@ -105,7 +105,7 @@ def json_response(answer: Answer, status: int = 200, **headers: str) -> Response
     return Response(answer.json, status, headers)
 
 
-def found(answer: Answer, what: str) -> Answer:
+def or_404(answer: Answer, what: str) -> Answer:
     """`answer`, or the problem that there is no such row."""
     if answer.json in ("", "[]"):
         raise Problem("not-found", f"There is no {what}.")

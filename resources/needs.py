@@ -2,12 +2,12 @@
 
 from flask import Flask
 
-from database.check import Needs
-from protocol.request_keys import PROCEDURE as DELETE_EXPIRED_REQUESTS
+from deploy.required_objects import RequiredObjects
+from protocol.key_cleaner import PROCEDURE as DELETE_EXPIRED_REQUESTS
 from resources.passenger import installed
 
 
-def needs_of(app: Flask, database: str) -> Needs:
+def required_objects_of(app: Flask, database: str) -> RequiredObjects:
     """What the routes registered on `app` need of `database`, "WWIF" or "TAXI"."""
     procedures: dict[str, bool] = {}
     tables: set[str] = set()
@@ -22,4 +22,4 @@ def needs_of(app: Flask, database: str) -> Needs:
             procedures[DELETE_EXPIRED_REQUESTS] = False
         if installed():
             tables.update(getattr(resource, "tables", ()))
-    return Needs(procedures, frozenset(tables))
+    return RequiredObjects(procedures, frozenset(tables))

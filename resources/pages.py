@@ -7,11 +7,11 @@ from typing import Literal
 from flask import Response, current_app, render_template, request, url_for
 from flask_restful import Resource
 
-from protocol.representations import JSON
-from resources.answers import Welcome
+from operations.openapi import TITLE, VERSION
+from operations.operation import operation
+from operations.response_models import Welcome
+from protocol.formats import JSON
 from resources.base import compact
-from resources.openapi import TITLE, VERSION
-from resources.operation import operation
 
 HTML = "text/html"
 OWN = Path(__file__).parent / "html"

@@ -13,11 +13,11 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import classify
 from database.session import Answer
+from operations.operation import operation
+from operations.request_models import PassengersQuery
+from operations.response_models import PassengerAnswer
 from protocol.problems import Problem
-from resources.answers import PassengerAnswer
 from resources.base import compact, json_response
-from resources.operation import operation
-from resources.schemas import PassengersQuery
 
 
 class Passengers(Resource):
@@ -56,8 +56,8 @@ def _page(
     from sqlalchemy import select
     from sqlalchemy.exc import DBAPIError
 
-    from resources.models import Passenger
-    from resources.orm import session
+    from database.sqlalchemy_session import session
+    from resources.passenger_table import Passenger
 
     statement = select(*Passenger.__table__.columns).order_by(Passenger.id).limit(asked.limit + 1)
     # An integer column, which PostgreSQL does not compare with a boolean.

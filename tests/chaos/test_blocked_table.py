@@ -6,10 +6,10 @@ import threading
 import time
 from collections import Counter
 
-from database.embedded import EmbeddedCluster
-from tests.chaos.api import ask, serve
-from tests.chaos.cluster import socket_of
-from tests.chaos.proxy import Proxy
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import socket_of
+from testkit.load_client import ask, serve
+from testkit.proxy import Proxy
 from tests.chaos.test_deadline import customers_locked, until
 
 CLIENTS = 60

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app import create_app
-from database.taxi_loader import LoadError, Progress, load
 from settings import read_settings
+from taxi.loader import LoadError, Progress, load
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "taxidata.parquet"
@@ -326,7 +326,7 @@ def test_a_missing_psql_is_one_sentence(trip_file):
 
 LOADING_PROCESS = """
 import sys
-from database.taxi_loader import Progress, load
+from taxi.loader import Progress, load
 
 def report(news):
     if isinstance(news, Progress) and news.rows >= 500:

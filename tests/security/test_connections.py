@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability.served import Served, serve
-from tests.security.callers import Headers, api_keys
+from testkit.callers import Headers, api_keys
+from testkit.observed_server import Served, serve
+from testkit.raw_http import request_bytes, send
 from tests.security.flood import closed_within, connections, reset_within, timed
-from tests.security.raw import request_bytes, send
 
 HEAD_SECONDS, BODY_SECONDS, STALL_SECONDS = 3.0, 3.0, 2.0
 QUICK_SECONDS = 1.0
