@@ -1,6 +1,7 @@
 """The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
 
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote
@@ -41,6 +42,7 @@ from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from serving.announcement import announce
+from serving.arrival import ARRIVED
 from serving.refusals import is_worker, refuse
 from settings import (
     Settings,
@@ -150,9 +152,11 @@ def create_app(
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
         g.request_id = seen.id
+        arrived = asked.environ.get(ARRIVED)
         g.deadline = request_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
             asked.environ.get("HTTP_REQUEST_TIMEOUT"),
+            waited=time.monotonic() - arrived if arrived is not None else 0.0,
         )
 
     # In this order: who asks is counted, whether it is let in or not.

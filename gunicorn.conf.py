@@ -4,15 +4,28 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 
 from gunicorn.errors import HaltServer
 
 from serving.announcement import announce
 from serving.exposure import refusal_to_listen
 from serving.listeners import refuse_new_connections
+from serving.metrics_folder import make_metrics_folder
 from serving.refusals import expect_refusals, print_refusal
 from settings import SettingsError, check_authentication, read_settings
+
+MOST_THREADS = 256
+
+
+def request_threads():
+    """More than can wait for one database, so that POOL_MAX_WAITING is reached before the threads
+    are all taken, and other requests still have some."""
+    try:
+        settings = read_settings()
+    except SettingsError:
+        return 16  # on_starting says what is wrong
+    return min(settings.pool_max_size + settings.pool_max_waiting + 8, MOST_THREADS)
+
 
 worker_class = "serving.worker.DrainingWorker"
 logger_class = "serving.logs.ServerLog"
@@ -20,11 +33,16 @@ logger_class = "serving.logs.ServerLog"
 accesslog = None
 # A worker is bound to one core by the interpreter's lock; threads wait for the database.
 workers = int(os.environ.get("WEB_CONCURRENCY") or min(4, os.cpu_count() or 1))
-threads = 16
+threads = request_threads()
 # Longer than any request may take, so that a worker is never killed in the midst of one.
 timeout = 120
 graceful_timeout = 35
 keepalive = 30
+# Of a worker; fewer where `ulimit -n` has no room for them. A full worker closes the connection
+# that has been silent for the longest.
+worker_connections = 4096
+# gunicorn believes SCRIPT_NAME and PATH_INFO from any client on this machine.
+forwarder_headers = ""
 # App Service and a proxy add some thirty headers of their own.
 limit_request_fields = 64
 # Its default path is one for all servers of a user, so a second one would fight over it.
@@ -44,8 +62,7 @@ def on_starting(server):
         sys.exit(str(error))
     announce(settings)
     # Workers inherit it, and import prometheus_client only later: preload_app must stay off.
-    folder = tempfile.mkdtemp(prefix="sql-procedures-api-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = folder
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = server.metrics_folder = make_metrics_folder()
     expect_refusals(server.metrics_folder)
 
 

@@ -178,7 +178,12 @@ SETTINGS = (
     Setting(
         "MAX_REQUEST_BYTES", "1048576", "bytes", integer(1024, 1 << 30), "largest request body"
     ),
+    Setting("HEAD_SECONDS", "10", "seconds", seconds(0.05), "longest wait for a request's head"),
     Setting("BODY_SECONDS", "10", "seconds", seconds(0.05), "longest wait for a request body"),
+    Setting(
+        *("STALL_SECONDS", "30", "seconds", seconds(0.05)),
+        "longest wait for a client that takes nothing of a response",
+    ),
     Setting(
         *("ROUTE_DEADLINES", "", "routes", route_seconds),
         "the deadline of a route, such as /taxidata=60,/customers=5; for others the one above",
@@ -289,7 +294,9 @@ class Settings:
     login_timeout_seconds: float
     request_deadline_seconds: float
     max_request_bytes: int
+    head_seconds: float
     body_seconds: float
+    stall_seconds: float
     route_deadlines: Mapping[str, float]
     max_streams: int
     rate_limit: str

@@ -1,7 +1,6 @@
 """What one client, or all of them together, may take of this process."""
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from flask import Flask, g, request
 from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
 
 from authentication.exposure import address_of
 from connection_manager import Rows
-from database.deadline import Deadline, DeadlineWatchdog
 from protocol.authorization import group_of_request
 from protocol.problems import Problem
 
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
     from flask_limiter import RequestLimit
 
 # What reading raises: gunicorn's own for chunks that are none.
-UNREADABLE = (OSError, ParseException)
-# A reader that takes nothing of a stream for so long is gone: a connection waits behind it.
-STALLED_SECONDS = 60.0
-# The least that a network is given (RFC 6177, section 2): whoever has one, has all below it.
+UNREADABLE = (OSError, ParseException, ClientDisconnected)
+# The least that a network is given (RFC 6177, section 2): one client may have all addresses in it.
 CLIENT_BITS = 64
 
 
@@ -72,35 +69,28 @@ class LimitedRows:
 
 
 class BodyTime:
-    """Bodies arrive within `seconds` or not at all: a slow sender would hold a thread for ever."""
+    """The body of a request arrives in time and whole, or its reading is a Problem.
+
+    The server stops waiting; Werkzeug's, which serves `flask run`, has to be told to.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watch = DeadlineWatchdog()
 
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:
         """Around the reading of a body. Raises Problem request-timeout, and invalid-json for one
         that breaks off."""
-        connection = _socket()
-        if connection is None or not (request.content_length or _is_chunked()):
+        development = request.environ.get("werkzeug.socket")
+        if development is not None:
+            development.settimeout(self._seconds)
+        try:
             yield
-            return
-        # The reader then meets the end of the connection, which can still be answered on.
-        shut = lambda: connection.shutdown(socket.SHUT_RD)  # noqa: E731
-        with self._watch.guard(Deadline(self._seconds), shut, _nothing) as watched:
-            try:
-                yield
-            except Exception as error:
-                if not watched.fired:
-                    if isinstance(error, UNREADABLE):
-                        raise Problem("invalid-json", "The body can not be read.") from None
-                    raise
-        if watched.fired:
-            raise Problem("request-timeout", "The body took too long to arrive.")
-
-    def close(self) -> None:
-        self._watch.close()
+        except UNREADABLE as error:
+            # Werkzeug raises an error of its own while it handles that of the server.
+            if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
+                raise Problem("request-timeout", "The body took too long to arrive.") from None
+            raise Problem("invalid-json", "The body can not be read.") from None
 
 
 def limit_rate(app: Flask, limits: str) -> None:
@@ -144,23 +134,3 @@ def client() -> str:
     if isinstance(address, IPv6Address) and not address.is_loopback:
         return f"address:{IPv6Network((address, CLIENT_BITS), strict=False)}"
     return f"address:{address}"
-
-
-def refuse_stalled_readers() -> None:
-    """Have the sending of this answer fail when its reader takes nothing for STALLED_SECONDS."""
-    connection = _socket()
-    if connection is not None:
-        connection.settimeout(STALLED_SECONDS)
-
-
-def _socket() -> socket.socket | None:
-    """The request's connection, where the server shows it: gunicorn and Werkzeug do."""
-    return request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
-
-
-def _is_chunked() -> bool:
-    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-
-
-def _nothing() -> None:
-    pass

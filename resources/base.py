@@ -14,7 +14,6 @@ from protocol.authorization import caller_claims, opens
 from protocol.conditional import if_match
 from protocol.formats import compact, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
-from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
 from settings import TARGETS
 
@@ -83,7 +82,6 @@ class ProcedureResource(Resource):
         rows = current_app.extensions["stream_limit"].begin(
             lambda: manager.stream(self.procedure, text, caller=caller, deadline=g.deadline)
         )
-        refuse_stalled_readers()
         return streamed(rows, media_type, columns)
 
     def _manager(self) -> ConnectionManager:

@@ -18,7 +18,7 @@ from settings import TARGETS
 
 KEPT_SECONDS = 3.0
 # A probe may take as long as a login; the answer does not wait for it longer than this.
-ANSWER_SECONDS = 0.05
+ANSWER_SECONDS = 0.02
 NOT_CONFIGURED = "not configured"
 _STATES = {
     Kind.RESUMING: "resuming",

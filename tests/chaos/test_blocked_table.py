@@ -1,0 +1,84 @@
+"""A table that nobody can read: more clients than threads wait for it, and health checks do not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import socket_of
+from testkit.load_client import ask, serve
+from testkit.proxy import Proxy
+from tests.chaos.test_deadline import customers_locked, until
+
+CLIENTS = 60
+DEADLINE = 4.0
+
+
+def crowd(port: int, count: Counter[int], slowest: list[float]) -> list[threading.Thread]:
+    """Each client reads another page, because identical reads share one call."""
+
+    def one(number: int) -> None:
+        began = time.monotonic()
+        count[ask(port, "GET", f"/customers?limit={number}").status] += 1
+        slowest.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=one, args=(n + 1,)) for n in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_health_is_answered_at_once_and_the_queue_says_when_it_is_full(cluster: EmbeddedCluster):
+    with Proxy(socket_of(cluster)) as proxy:
+        text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID=webapp"
+        settings = {"pool_max_size": 4, "pool_max_waiting": 16}
+        with serve(text, request_deadline_seconds=DEADLINE, **settings) as port:
+            assert ask(port, "GET", "/health/ready").status == 200
+            count: Counter[int] = Counter()
+            slowest: list[float] = []
+            with customers_locked(cluster):
+                threads = crowd(port, count, slowest)
+                # Four are in the database, 16 wait for a connection, the others are refused.
+                assert until(lambda: count[503] == CLIENTS - 20)
+                for path in ("/health/live", "/health/ready") * 10:
+                    began = time.monotonic()
+                    assert ask(port, "GET", path).status == 200
+                    assert time.monotonic() - began < 0.1
+                for thread in threads:
+                    thread.join()
+            assert set(count) <= {503, 504}
+            assert max(slowest) < DEADLINE + 1.0
+
+
+def test_readiness_does_not_wait_for_a_database_that_is_frozen(cluster: EmbeddedCluster):
+    with Proxy(socket_of(cluster)) as proxy:
+        text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID=webapp"
+        with serve(text) as port:
+            assert ask(port, "GET", "/health/ready").status == 200
+            proxy.freeze()
+            statuses = []
+            give_up = time.monotonic() + 8.0
+            while time.monotonic() < give_up and (not statuses or statuses[-1] == 200):
+                began = time.monotonic()
+                statuses.append(ask(port, "GET", "/health/ready").status)
+                assert time.monotonic() - began < 0.1
+            assert statuses[-1] == 503
+            proxy.thaw()
+
+
+def test_the_time_before_a_thread_is_free_is_in_the_deadline(cluster: EmbeddedCluster):
+    with Proxy(socket_of(cluster)) as proxy:
+        text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID=webapp"
+        # Else there is a thread for each request that can wait.
+        settings = {"gunicorn_cmd_args": "--threads 4", "request_deadline_seconds": 2}
+        with serve(text, **settings) as port:
+            assert ask(port, "GET", "/customer/123").status == 200
+            count: Counter[int] = Counter()
+            slowest: list[float] = []
+            with customers_locked(cluster):
+                for thread in crowd(port, count, slowest):
+                    thread.join()
+            assert set(count) == {504}
+            assert max(slowest) < 3.0
