@@ -11,7 +11,7 @@ FLOORS = (
     ("authentication", "database"),
     ("settings",),
     ("connection_manager", "observability"),
-    ("databases", "serving"),
+    ("databases", "serving", "catalog"),
     ("protocol",),
     ("resources",),
     ("cli",),
