@@ -3,15 +3,18 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyodbc
 
 from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
+from database.statement import ResultColumn, ResultSet, Statement, columns_of
 
 T = TypeVar("T")
+# Prepared statements kept by a connection, the least recently used leaving first.
+CURSORS_KEPT = 64
 CANCELLED = "The statement was cancelled at the request's deadline."
 
 
@@ -101,6 +104,61 @@ class Session:
             lambda: self.watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
         )
         return itertools.chain([first], later)
+
+    def execute(
+        self, statement: Statement, deadline: Deadline, caller: str | None = None
+    ) -> list[ResultSet]:
+        """Run `statement` in one round trip; every result set, read to the end.
+
+        Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
+        """
+        text, values, skip = self._dialect.with_session(statement, caller)
+        cursor = self._cursor_for(text, deadline)
+        self._dialect.bind_values(cursor, values)
+
+        def run() -> list[ResultSet]:
+            cursor.execute(text, *values)
+            found = []
+            while True:
+                if cursor.description is not None:
+                    found.append(ResultSet(columns_of(cursor.description), cursor.fetchall()))
+                # An error may come after the rows, and only nextset() shows it.
+                if not cursor.nextset():
+                    return found[skip:]
+
+        return self.watched(run, cursor, deadline)
+
+    def batches(
+        self, statement: Statement, deadline: Deadline, *, caller: str | None = None
+    ) -> tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]:
+        """Run `statement`; the columns of its first result set, and its rows in batches.
+
+        The columns are empty where there is no result set. Deadlines and errors as in rows().
+        """
+        allowed = deadline.remaining()
+        self._forget(deadline)
+        cursor = self._connection.cursor()
+        text, values, skip = self._dialect.with_session(statement, caller)
+        self._dialect.bind_values(cursor, values)
+        columns, batches = self.watched(
+            lambda: self._dialect.open(cursor, text, values, skip, statement.fetch_from),
+            cursor,
+            deadline,
+        )
+        return columns, iter(
+            lambda: self.watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
+        )
+
+    def _cursor_for(self, text: str, deadline: Deadline) -> pyodbc.Cursor:
+        """A cursor whose last statement was `text`, where there is one: it is prepared already."""
+        self._forget(deadline)
+        if self._cursors is None:
+            return self._connection.cursor()
+        cursor = self._cursors.pop(text, None) or self._connection.cursor()
+        self._cursors[text] = cursor
+        if len(self._cursors) > CURSORS_KEPT:
+            self._cursors.pop(next(iter(self._cursors))).close()
+        return cursor
 
     def watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
         """What `work()` on `cursor` gives; DeadlineExceeded if it had to be cancelled."""
