@@ -274,6 +274,7 @@ class Driver:
                 "TextAsLongVarchar": "0",
                 "UnknownsAsLongVarchar": "0",
                 "UseServerSidePrepare": "0",
+                "BoolsAsChar": "0",
             }
         self._given = given.with_defaults(defaults)
         self._finder = SocketFinder(peer_of(given, family), one_at_a_time=family == "postgresql")

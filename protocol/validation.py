@@ -3,6 +3,7 @@
 import functools
 import json
 from collections import Counter
+from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -10,6 +11,7 @@ from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from catalog.binding import NO_BODY
 from protocol.problems import Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -38,6 +40,38 @@ def body(model: type[M]) -> M:
     # What was validated is small and flat, so that reading it again costs little.
     json.loads(text, object_pairs_hook=_refuse_twins)
     return made
+
+
+def any_json() -> Any:
+    """The request's body as json.loads makes it, its decimals as Decimal; NO_BODY without one.
+
+    Raises Problem unsupported-media-type, invalid-json, or invalid-body for a key given twice.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return NO_BODY
+    with current_app.extensions["body_time"].arriving():
+        text = _body_text()
+        if request.content_length is None and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    try:
+        return json.loads(
+            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once
+        )
+    except UnicodeDecodeError:
+        raise Problem("invalid-json", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem("invalid-json", "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Problem("invalid-json", f"The body is not JSON: {error}.") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twins(pairs)
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _body_text() -> bytes | str:
