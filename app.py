@@ -12,6 +12,7 @@ from werkzeug.routing import MapAdapter
 from werkzeug.wsgi import get_host
 
 import cli
+from catalog import CatalogError
 from authentication.exposure import is_local, refusal
 from database.connect.connection_string import ConnectionStringError
 from database.dialects import DriverMissing
@@ -23,7 +24,8 @@ from observability.metrics import Metrics
 from observability.observer import Observer
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
-from operations.openapi import VERSION
+from operations.catalog_routes import CatalogRoutes
+from operations.openapi import VERSION, python_shapes
 from protocol import delivery
 from protocol.authorization import Authentication
 from protocol.key_cleaner import KeyCleaner
@@ -34,6 +36,7 @@ from protocol.shared_reads import SharedReads
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
 from resources.metrics import MetricsExposition
+from resources.procedures import Procedures
 from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
@@ -42,8 +45,10 @@ from settings import Settings, SettingsError, check_authentication, read_setting
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
+# The endpoint of every route that comes from a catalog.
+PROCEDURES = "procedures"
 CANNOT_START = (
-    *(SettingsError, ConnectionStringError, EmbeddedError, DriverMissing, TracingUnavailable),
+    *(SettingsError, CatalogError, ConnectionStringError, EmbeddedError, DriverMissing, TracingUnavailable),
 )
 
 
@@ -92,6 +97,7 @@ def create_app(
     app = Application(__name__, static_folder=None, template_folder="resources/html")
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
+    app.config["MAX_STORED_RESPONSE"] = settings.max_stored_response_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)
@@ -124,6 +130,9 @@ def create_app(
         seen = request_record(asked.environ)
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
+            if asked.url_rule.endpoint == PROCEDURES:
+                g.match = app.extensions["catalog"].match(asked.path, asked.method)
+                seen.route = g.match.operation.route
         g.request_id = seen.id
         g.deadline = request_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
@@ -140,9 +149,13 @@ def create_app(
     delivery.install(app, cors_origins=settings.cors_origins)
     _add_routes(ProblemApi(app))
     _check_routes(app, settings)
+    app.extensions["catalog"] = catalog = CatalogRoutes(
+        databases, taken=python_shapes(app), seconds=settings.catalog_seconds
+    )
     if _serves():
         _refuse_strangers(settings)
         app.extensions["databases"].open()
+        catalog.live.start()
     return app
 
 
@@ -151,6 +164,7 @@ def close_app(app: Flask, *, timeout: float = 0.0) -> None:
     out, the embedded default, and observations not sent on yet. Safe to call twice.
     """
     app.extensions["metrics"].sample()
+    app.extensions["catalog"].live.close()
     app.extensions["databases"].close(timeout)
     app.extensions["observer"].close()
 
@@ -187,6 +201,8 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
+    # Every other path may be an operation of the catalog.
+    api.add_resource(Procedures, "/<path:path>", endpoint=PROCEDURES)
 
 
 def _check_routes(app: Flask, settings: Settings) -> None:

@@ -75,6 +75,20 @@ def keep_response(
     return Statement(text, (key, status, headers, response))
 
 
+def key_table_usable(engine: str) -> str:
+    """A query for 1 where the API's login may keep keys, else 0."""
+    if engine == "sqlserver":
+        return (
+            f"SELECT CASE WHEN OBJECT_ID(N'{KEY_TABLE}') IS NULL THEN 0"
+            f" ELSE HAS_PERMS_BY_NAME(N'{KEY_TABLE}', N'OBJECT', N'INSERT') END"
+        )
+    return (
+        "SELECT coalesce(has_schema_privilege(to_regnamespace('procedures_api'), 'USAGE')"
+        " AND has_function_privilege(to_regprocedure('procedures_api.claim(text,text)'),"
+        " 'EXECUTE'), false)::int"
+    )
+
+
 _STORED = "Digest, Status, Headers, Response"
 
 
@@ -212,7 +226,7 @@ def _postgresql(
     if procedure.is_function:
         text = f"SELECT {_select_list(procedure)} FROM {_aliased(procedure, call)}"
         if rows_as_json and not procedure.result.passes_text and not procedure.result.empty:
-            text = f"SELECT row_to_json(r)::text FROM ({text}) AS r"
+            text = f"SELECT row_to_json(r)::text AS row_to_json FROM ({text}) AS r"
         if open_cursor:
             text = f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {text}"
     else:

@@ -10,6 +10,7 @@ from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from catalog.operation import shape_of
 from authentication.api_keys import HEADER as API_KEY_HEADER
 from operations.operation import Operation
 from operations.response_models import Document, ProblemDetails
@@ -44,6 +45,14 @@ def operations(app: Flask) -> Iterator[tuple[str, str, type, Operation]]:
             declared = getattr(getattr(resource, method, None), "operation", None)
             if declared is not None:
                 yield rule.rule, method, resource, declared
+
+
+def python_shapes(app: Flask) -> dict[tuple[str, str], str]:
+    """The shapes of routes that Python resources serve, and the name of each resource."""
+    return {
+        (method.upper(), shape_of(rule)): resource.__name__
+        for rule, method, resource, _ in operations(app)
+    }
 
 
 def document(app: Flask) -> Document:

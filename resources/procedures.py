@@ -19,7 +19,7 @@ from connection_manager import ConnectionManager, Rows
 from database.errors import DatabaseError, Kind
 from database.statement import ResultSet, Statement
 from operations.result_body import ContractBreach, ResultBody, is_text, result_body
-from operations.route_table import Match
+from operations.catalog_routes import Match
 from protocol import validation
 from protocol.authorization import caller_claims
 from protocol.formats import ARROW, CSV, JSON, NDJSON, streamed_bytes, wanted_format
@@ -49,16 +49,15 @@ class Procedures(Resource):
         try:
             return serve(g.match)
         except DatabaseError as error:
-            if error.number not in CATALOG_CHANGED and error.sqlstate != UNDEFINED_FUNCTION:
+            if error.native not in CATALOG_CHANGED and error.sqlstate != UNDEFINED_FUNCTION:
                 raise
-            live = current_app.extensions["catalog"]
-            before = g.match.operation
-            if live.refresh_after_failure():
-                match = current_app.extensions["route_table"]().match(request.path, request.method)
-                if match.operation != before:
+            routes = current_app.extensions["catalog"]
+            if routes.live.refresh_after_failure():
+                match = routes.match(request.path, request.method)
+                if match.operation != g.match.operation:
                     return serve(match)
             missing = _EXPECTS.search(error.message or "")
-            if error.number == 201 and missing:
+            if error.native == 201 and missing:
                 raise _refused([("body", missing[1], f"{missing[1]} is required.")]) from None
             raise
 
