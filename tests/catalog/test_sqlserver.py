@@ -212,7 +212,8 @@ def test_every_statement_is_t_sql(name):
 SCRIPT = [
     "CREATE SCHEMA catalog_test",
     """CREATE PROCEDURE catalog_test.get_order @OrderID int, @größe nvarchar(50) = N'a''b',
-    @d date = NULL, @total decimal(10,2) = -1.5 OUTPUT AS SELECT @OrderID AS OrderID, @größe AS Größe""",
+    @d date = NULL, @total decimal(10,2) = -1.5 OUTPUT
+    AS SELECT @OrderID AS OrderID, @größe AS Größe""",
     "CREATE PROCEDURE catalog_test.recalculate AS SET NOCOUNT ON",
     "CREATE PROCEDURE catalog_test.[as] @as int AS SELECT 1 AS x",
 ]
