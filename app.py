@@ -13,28 +13,28 @@ from werkzeug.wsgi import get_host
 
 import cli
 from authentication.exposure import is_local, refusal
-from database.connection_string import ConnectionStringError
+from database.connect.connection_string import ConnectionStringError
 from database.dialects import DriverMissing
-from database.embedded import EmbeddedError
 from databases import Databases
+from embedded.cluster import EmbeddedError
 from observability import logs
 from observability.logs import RequestLog
 from observability.metrics import Metrics
 from observability.observer import Observer
-from observability.request import observed
+from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
+from operations.openapi import VERSION
 from protocol import delivery
-from protocol.authentication import Authentication
+from protocol.authorization import Authentication
+from protocol.key_cleaner import KeyCleaner
 from protocol.limits import BodyTime, StreamLimit, limit_rate
 from protocol.problems import problem_of
-from protocol.request_keys import KeyCleaner
+from protocol.request_deadline import request_deadline
 from protocol.shared_reads import SharedReads
-from resources.base import new_deadline
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
 from resources.metrics import MetricsExposition
-from resources.openapi import VERSION, OpenApi
-from resources.pages import Asset, Docs, Landing
+from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, SettingsError, check_authentication, read_settings
@@ -121,11 +121,11 @@ def create_app(
     @app.before_request
     def begin() -> None:
         asked = request._get_current_object()  # once: each use of a proxy looks for it anew
-        seen = observed(asked.environ)
+        seen = request_record(asked.environ)
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
         g.request_id = seen.id
-        g.deadline = new_deadline(
+        g.deadline = request_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
             asked.environ.get("HTTP_REQUEST_TIMEOUT"),
         )
@@ -157,13 +157,13 @@ def close_app(app: Flask, *, timeout: float = 0.0) -> None:
 
 def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | None") -> Observer:
     metrics = Metrics(version=VERSION)
-    interpreters = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
+    subscribers = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
     if settings.traces_to and span_processor is None:
         span_processor = processor_to(settings.traces_to)
     if span_processor is not None:
         # First, for it gives the request the trace that the log line names.
-        interpreters.insert(0, Traces(span_processor))
-    observer = Observer(*interpreters, server_timing=settings.server_timing)
+        subscribers.insert(0, Traces(span_processor))
+    observer = Observer(*subscribers, server_timing=settings.server_timing)
     app.extensions.update(observer=observer, metrics=metrics)
     return observer
 

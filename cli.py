@@ -49,9 +49,9 @@ def deploy_sql(
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
-    from database.deployment import DeploymentError, deploy, plan
     from database.dialects import dialect_of
-    from database.sample_rows import fill_empty
+    from deploy.deployment import DeploymentError, deploy, plan
+    from deploy.sample_rows import fill_empty
 
     if sample and target != "WWIF":
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
@@ -107,8 +107,8 @@ def _open(target: Target) -> "pyodbc.Connection":
     """As _connect, to `target`."""
     import pyodbc
 
+    from database.connect.tokens import TokenUnavailable, from_environment, pack
     from database.dialects import Driver, DriverMissing
-    from database.tokens import TokenUnavailable, from_environment, pack
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -134,8 +134,8 @@ def check_sql(target: str | None) -> None:
     """
     import pyodbc
 
-    from database.check import missing
-    from resources.needs import needs_of
+    from deploy.required_objects import missing
+    from operations.required_objects import required_objects_of
 
     lacking = False
     for name in [target] if target else TARGETS:
@@ -144,7 +144,7 @@ def check_sql(target: str | None) -> None:
             click.echo(f"{name}: not configured.")
             lacking |= target is not None
             continue
-        needs = needs_of(current_app, name)
+        needs = required_objects_of(current_app, name)
         try:
             connection = _open(found)
             try:
@@ -169,7 +169,7 @@ def check_sql(target: str | None) -> None:
 
 def _served(name: str) -> Target | None:
     """The database that serves WWIF or TAXI, the embedded default (started) among them."""
-    from database.embedded import API_ROLE, EmbeddedError
+    from embedded.cluster import API_ROLE, EmbeddedError
 
     settings = read_settings()
     if not settings.embedded:
@@ -187,9 +187,9 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.tokens import TokenUnavailable, from_environment
     from database.dialects import wants_token
-    from database.tokens import TokenUnavailable, from_environment
 
     settings = read_settings()
     failed = False
@@ -255,8 +255,8 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 
     A file that is loaded already is left alone. The first file makes the shipped sample go.
     """
-    from database.embedded import EmbeddedError
     from database.errors import NotConfigured
+    from embedded.cluster import EmbeddedError
 
     try:
         cluster = current_app.extensions["databases"].cluster()
@@ -270,7 +270,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
     # Here, because Arrow takes a while to import, and an image that serves others does without.
     from tqdm import tqdm
 
-    from database.taxi_loader import LoadError, Progress, load
+    from taxi.loader import LoadError, Progress, load
 
     bar = tqdm(unit=" rows", unit_scale=True, delay=0.001, leave=False)
 
@@ -282,7 +282,7 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
             bar.write(news)
 
     try:
-        result = load(files, psql=cluster.psql(), replace=replace, report=report)
+        result = load(files, conninfo=cluster.conninfo(), replace=replace, report=report)
     except LoadError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -301,8 +301,8 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 @with_appcontext
 def openapi_command(postman: bool) -> None:
     """Print the OpenAPI document of the routes."""
-    from resources.openapi import document
-    from resources.postman import collection
+    from operations.openapi import document
+    from operations.postman import collection
 
     made = document(current_app)
     made = collection(made) if postman else made

@@ -7,29 +7,29 @@ from typing import TypeVar
 
 import pyodbc
 
-from database.borrowed import BorrowedConnection
-from database.breaker import Breaker
-from database.coalescing import CoalescedReads
-from database.deadline import Deadline, Watch
+from database.circuit_breaker import CircuitBreaker
+from database.connect.tokens import TokenSource, TokenUnavailable, pack
+from database.deadline import Deadline, DeadlineWatchdog
 from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
-from database.observation import (
+from database.events import (
     Attempt,
-    BreakerOpened,
     Call,
     Checkout,
+    CircuitBreakerOpened,
     Connect,
     Observe,
     Retry,
     SharedRead,
-    TokenAsked,
+    TokenRequested,
     Usage,
     unobserved,
 )
 from database.pool import Lease, Pool, PoolClosed, PoolQueueFull, PoolStats, PoolTimeout
-from database.retry import again
+from database.pooled_connection import PooledConnection
+from database.retry import retry
 from database.session import Answer, Session
-from database.tokens import TokenSource, TokenUnavailable, pack
+from database.single_flight import SingleFlight
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class ConnectionManager:
     connection_string: ODBC; family: which driver completes it, "sqlserver" or "postgresql".
     tokens: asked for an access token at each connect when the string names no user.
     pool: keyword options of database.pool.Pool. deadline_seconds: for a call that brings none.
-    observe: hears what happens, see database.observation; it must be quick and not raise.
+    observe: hears what happens, see database.events; it must be quick and not raise.
     Knows nothing of Flask; make as many as you like, and close() each.
     """
 
@@ -65,9 +65,9 @@ class ConnectionManager:
         self._deadline_seconds = deadline_seconds
         self._observe = observe
         self._engine = family  # until a connection has said what it is
-        self._watch = Watch()
-        self._breaker = Breaker()
-        self._reads: CoalescedReads[Answer] = CoalescedReads()
+        self._watch = DeadlineWatchdog()
+        self._breaker = CircuitBreaker()
+        self._reads: SingleFlight[Answer] = SingleFlight()
         # Whether a statement prepared before a session's reset may be executed after it: not
         # documented, so believed until the server says otherwise (8179).
         self._handles_survive_reset = True
@@ -76,13 +76,13 @@ class ConnectionManager:
             close=Session.close,
             ping=Session.ping,
             name=name,
-            observe=None if observe is unobserved else self._hear_pool,
+            observe=None if observe is unobserved else self._on_pool_event,
             **pool,
         )
         if self._tokens is not None:
             # Connections go with the token that made them, before the server finds it expired.
             self._tokens.on_refresh(lambda generation: self._pool.invalidate())
-            self._tokens.on_attempt(lambda failure: self._observe(TokenAsked(failure)))
+            self._tokens.on_attempt(lambda failure: self._observe(TokenRequested(failure)))
 
     def call(
         self,
@@ -110,7 +110,7 @@ class ConnectionManager:
                 answer = self._attempt(procedure, document, deadline, caller)
             except DatabaseError as first:
                 attempt = partial(self._attempt, procedure, document, deadline, caller)
-                answer = self._again(attempt, first, deadline, repeatable)
+                answer = self._retry(attempt, first, deadline, repeatable)
         except BaseException as failure:
             self._observe_call(procedure, began, failure, False)
             raise
@@ -160,14 +160,14 @@ class ConnectionManager:
         self._observe_call(procedure, began, None, False)
         return rows
 
-    def borrow(self, *, deadline: Deadline | None = None) -> BorrowedConnection:
+    def checkout(self, *, deadline: Deadline | None = None) -> PooledConnection:
         """A pooled connection for a library that wants one of its own; close() gives it back.
 
         Connecting is retried; the statements are the borrower's, and raise as the driver does
         (database.errors.classify tells the meaning). Raises as call() does.
         """
         deadline = deadline or Deadline(self._deadline_seconds)
-        return self.retried(partial(self._lend, deadline), deadline)
+        return self.retried(partial(self._checkout_connection, deadline), deadline)
 
     def retried(self, attempt: Callable[[], T], deadline: Deadline) -> T:
         """What `attempt()` gives, made again while it raises a transient DatabaseError.
@@ -177,7 +177,7 @@ class ConnectionManager:
         try:
             return attempt()
         except DatabaseError as first:
-            return self._again(attempt, first, deadline, True)
+            return self._retry(attempt, first, deadline, True)
 
     def probe(self, timeout: float) -> None:
         """Ask the database on a connection of its own, past pool, queue and breaker.
@@ -212,7 +212,7 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.name} {self._pool!r}>"
 
-    def _again(
+    def _retry(
         self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline, repeatable: bool
     ) -> T:
         """After a first attempt that raised `first`: as retried()."""
@@ -221,7 +221,7 @@ class ConnectionManager:
         if first.kind is Kind.STALE_HANDLE:
             self._handles_survive_reset = False
             self._pool.invalidate()
-        return again(
+        return retry(
             attempt,
             first,
             deadline=deadline,
@@ -237,7 +237,7 @@ class ConnectionManager:
             try:
                 answer = lease.connection.call(procedure, document, deadline, caller)
             except BaseException as error:
-                raise _let_go(lease, error) from None
+                raise release(lease, error) from None
             lease.checkin()
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)
@@ -257,20 +257,20 @@ class ConnectionManager:
             except BaseException as error:
                 # In the midst of a transaction, so not fit to be lent again whatever it was.
                 lease.evict()
-                raise _meaning(error) from None
+                raise translate_error(error) from None
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)
             raise
         self._observe_attempt(procedure, began, None)
         return Rows(lease, batches)
 
-    def _lend(self, deadline: Deadline) -> BorrowedConnection:
+    def _checkout_connection(self, deadline: Deadline) -> PooledConnection:
         lease = self._checkout(deadline)
         try:
-            return BorrowedConnection(lease, deadline)
+            return PooledConnection(lease, deadline)
         except BaseException as error:
             lease.evict()
-            raise _meaning(error) from None
+            raise translate_error(error) from None
 
     def _checkout(self, deadline: Deadline) -> Lease[Session]:
         try:
@@ -294,7 +294,7 @@ class ConnectionManager:
                 # It answers, if only to say that it is resuming, busy or not for us.
                 self._breaker.succeeded()
             elif self._breaker.failed():
-                self._observe(BreakerOpened(self.name))
+                self._observe(CircuitBreakerOpened(self.name))
             raise
         self._observe(Connect(self.name, began, time.monotonic() - began, None))
         self._breaker.succeeded()
@@ -317,7 +317,7 @@ class ConnectionManager:
             raise Unavailable(str(error), retry_after=5) from error
 
     def _open(self, timeout: float, token: bytes | None) -> Session:
-        opening = self._driver.opening(timeout, token=token)
+        opening = self._driver.connect_attempt(timeout, token=token)
         watched = self._watch.register()
         # No driver keeps to its login timeout once the network is frozen after the login.
         watched.begin(Deadline(timeout), opening.abandon, opening.abandon)
@@ -331,7 +331,7 @@ class ConnectionManager:
         except BaseException as error:
             watched.end()
             watched.release()
-            raise _meaning(error) from None
+            raise translate_error(error) from None
         if watched.end():
             session.close()
             raise DatabaseError(Kind.UNREACHABLE)
@@ -348,7 +348,7 @@ class ConnectionManager:
         seconds = time.monotonic() - began
         self._observe(Attempt(self.name, procedure, began, seconds, failure))
 
-    def _hear_pool(self, event: str, seconds: float) -> None:
+    def _on_pool_event(self, event: str, seconds: float) -> None:
         if event == "usage_seconds":
             self._observe(Usage(self.name, seconds))
         elif event == "wait_seconds":
@@ -371,7 +371,7 @@ class Rows:
             yield from self._batches
             self._lease.checkin()
         except pyodbc.Error as error:
-            raise _meaning(error) from None
+            raise translate_error(error) from None
         finally:
             self.close()
 
@@ -380,18 +380,18 @@ class Rows:
         self._lease.evict()
 
 
-def _meaning(error: BaseException) -> BaseException:
+def translate_error(error: BaseException) -> BaseException:
     """A driver's error as the DatabaseError that it means; any other as it is."""
     return classify(error) if isinstance(error, pyodbc.Error) else error
 
 
-def _let_go(lease: Lease[Session], error: BaseException) -> BaseException:
+def release(lease: Lease[Session], error: BaseException) -> BaseException:
     """End a lease that ended in `error`, and give the driver's errors their meaning.
 
     Evicted is what is not fit to be lent again. That it is after DeadlineExceeded too: the cancel
     may still be on its way to whatever runs next.
     """
-    failure = _meaning(error)
+    failure = translate_error(error)
     if isinstance(failure, DatabaseError) and not failure.kind.spoils_connection:
         lease.checkin()
     else:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
-from database.embedded import API_ROLE, EmbeddedCluster
+from database.connect.tokens import from_environment
 from database.errors import NotConfigured
-from database.observation import Observe, unobserved
-from database.places import PoolStats
-from database.sample import deploy_and_fill
-from database.tokens import from_environment
+from database.events import Observe, unobserved
+from database.pool.state import PoolStats
+from embedded.cluster import API_ROLE, EmbeddedCluster
+from embedded.sample import deploy_and_fill
 from settings import ROOT, TARGETS, Settings, Target, variable_names
 
 log = logging.getLogger(__name__)

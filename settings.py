@@ -10,10 +10,10 @@ from typing import Any
 from dotenv import dotenv_values
 
 from authentication.api_keys import ApiKey, read_keys
-from authentication.caller import read_groups, read_roles
 from authentication.documents import is_safe
 from authentication.exposure import refusal
-from authentication.methods import ALGORITHMS, METHODS
+from authentication.principal import read_groups, read_roles
+from authentication.schemes import ALGORITHMS, METHODS
 
 ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
@@ -191,9 +191,7 @@ SETTINGS = (
         *("API_KEYS", "", "keys", read_keys),
         "name:group+group:digest of each key; flask auth new-key NAME makes one",
     ),
-    Setting(
-        *("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"
-    ),
+    Setting(*("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"),
     Setting(*("OIDC_AUDIENCE", "", "audiences", words()), "one of which a token must be for"),
     Setting(
         *("OIDC_ALGORITHMS", "RS256", "algorithms", words(*ALGORITHMS)),

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from authentication.caller import Caller, Refused, read_groups
+from authentication.principal import Caller, Refused, read_groups
 
 HEADER = "X-API-Key"
 ISSUER = "api-keys"

@@ -6,8 +6,8 @@ from typing import Any
 
 import jwt
 
-from authentication.caller import Caller, Refused, groups_of
-from authentication.signing_keys import SigningKeys
+from authentication.jwks import SigningKeys
+from authentication.principal import Caller, Refused, groups_of
 
 LEEWAY_SECONDS = 30
 LONGEST_TOKEN = 16_384
@@ -51,7 +51,7 @@ class BearerTokens:
         return headers.get("Authorization")
 
     def caller_of(self, presented: str) -> Caller:
-        """Who signed in. Raises Refused, CannotTell."""
+        """Who signed in. Raises Refused, CannotVerify."""
         matched = _BEARER.fullmatch(presented.strip())
         if matched is None:
             raise Refused("Authorization must be Bearer and one token.")

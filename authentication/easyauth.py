@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Collection, Mapping
 
-from authentication.caller import Caller, Refused, groups_of
+from authentication.principal import Caller, Refused, groups_of
 
 PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
 PRINCIPAL_ID = "X-MS-CLIENT-PRINCIPAL-ID"

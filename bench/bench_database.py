@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from database.dialects import find_driver
-from database.embedded import API_ROLE, DATABASE, OWNER, PORT, EmbeddedCluster
-from database.sample import deploy_and_fill
 from databases import fingerprint
+from embedded.cluster import API_ROLE, DATABASE, OWNER, PORT, EmbeddedCluster
+from embedded.sample import deploy_and_fill
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".local" / "compare"

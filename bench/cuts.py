@@ -13,8 +13,8 @@ import threading
 import time
 from collections import defaultdict
 
-from tests.chaos.cluster import fresh_cluster
-from tests.chaos.cuts import Job, Lane, Outcome, Place, Write, jobs_at, judge, open_lane
+from testkit.cluster import fresh_cluster
+from testkit.cuts import Job, Lane, Outcome, Place, Write, jobs_at, judge, open_lane
 
 COLUMNS = (
     f"{'write':8} {'cut in':7} {'key of':7} {'after it':9} {'writes':>6} {'cuts':>6}"

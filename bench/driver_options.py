@@ -15,7 +15,7 @@ import pyodbc
 
 from bench.interleaved import interleaved, show
 from database.dialects import Driver
-from tests.chaos.cluster import fresh_cluster
+from testkit.cluster import fresh_cluster
 
 CALL = "SELECT * FROM web.get_customer(?)"
 DOCUMENT = '{"CustomerID":123}'

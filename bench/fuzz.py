@@ -9,8 +9,8 @@ import shutil
 import sys
 
 from settings import ROOT
-from tests.contract.server import Server
-from tests.fuzz.fuzzing import fuzz
+from testkit.fuzz.fuzzing import fuzz
+from testkit.server import Server
 
 CASES = 2_000
 

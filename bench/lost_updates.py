@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from settings import ROOT
-from tests.contract.api import Api, one, unique_name
-from tests.contract.server import Server
+from testkit.api_client import Api, one, unique_name
+from testkit.server import Server
 
 
 def count_up(url: str, path: str, name: str, rounds: int) -> Counter[int]:

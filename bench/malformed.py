@@ -23,10 +23,10 @@ from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from app import close_app, create_app
-from bench.malformed_requests import Maker, Sent
 from connection_manager import ConnectionManager
 from settings import ROOT, read_settings
-from tests.contract.api import NOT_FOR_CLIENTS
+from testkit.api_client import NOT_FOR_CLIENTS
+from testkit.malformed_requests import Maker, Sent
 
 SETTLE_SECONDS = 10.0
 SETTLING_SEED = 1 << 40

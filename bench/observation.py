@@ -23,13 +23,13 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp())
 from werkzeug.test import EnvironBuilder
 
 from app import close_app, create_app
-from database.observation import Attempt, Call, Checkout, Observe, Usage, unobserved
+from database.events import Attempt, Call, Checkout, Observe, Usage, unobserved
 from observability import logs
 from observability.logs import RequestLog
 from observability.metrics import Metrics
 from observability.observer import Observer
 from settings import read_settings
-from tests.chaos.cluster import ROOT
+from testkit.cluster import ROOT
 
 TARGET_MICROSECONDS = 15.0
 ENVIRON = EnvironBuilder("/customer/123").get_environ()

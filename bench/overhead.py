@@ -19,8 +19,8 @@ from bench.interleaved import interleaved, show
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.dialects import FORGET, dialect_of
-from tests.chaos.cluster import ROOT, fresh_cluster
-from tests.chaos.pressure import READ
+from testkit.cluster import ROOT, fresh_cluster
+from testkit.pressure import READ
 
 TARGET = 1.15
 PROFILED_CALLS = 20_000

@@ -10,9 +10,9 @@ import statistics
 import sys
 
 from connection_manager import ConnectionManager
-from database.embedded import EmbeddedCluster
-from tests.chaos.cluster import fresh_cluster
-from tests.chaos.pressure import longest_over_median, rush, steady
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import fresh_cluster
+from testkit.pressure import longest_over_median, rush, steady
 
 CONNECTIONS = 8
 LONGEST_OVER_MEDIAN = 3.0

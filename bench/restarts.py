@@ -10,9 +10,9 @@ import argparse
 import itertools
 import sys
 
-from tests.chaos.api import serve
-from tests.chaos.cluster import fresh_cluster
-from tests.chaos.restarts import restart_under_load
+from testkit.cluster import fresh_cluster
+from testkit.load_client import serve
+from testkit.restarts import restart_under_load
 
 LONGEST_GAP = 1.0
 

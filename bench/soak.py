@@ -31,9 +31,9 @@ from matplotlib import pyplot
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from settings import ROOT
-from tests.chaos.cluster import fresh_cluster, ledger, socket_of
-from tests.chaos.proxy import Direction, How, Proxy
-from tests.observability.served import Served, serve
+from testkit.cluster import fresh_cluster, ledger, socket_of
+from testkit.observed_server import Served, serve
+from testkit.proxy import Direction, How, Proxy
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 FAULT_EVERY_SECONDS = 5.0

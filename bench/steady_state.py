@@ -10,8 +10,8 @@ import sys
 import time
 
 from connection_manager import ConnectionManager
-from tests.chaos.cluster import fresh_cluster
-from tests.chaos.steadiness import Holding, call_over_and_over, open_and_close
+from testkit.cluster import fresh_cluster
+from testkit.steady_state import Holding, call_over_and_over, open_and_close
 
 # What the allocator may move up and down by, without anything being kept.
 NOISE_BYTES = 1 << 20

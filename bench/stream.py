@@ -18,8 +18,8 @@ from typing import NamedTuple
 from bench.bench_database import bench_database
 from bench.process_usage import resident_bytes
 from settings import ROOT
-from tests.contract.api import Api
-from tests.contract.server import Server
+from testkit.api_client import Api
+from testkit.server import Server
 
 CHUNK = 1 << 18
 COPY = "copy (select row_to_json(t) from (select * from dbo.taxidata{order}) t) to stdout"

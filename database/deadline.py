@@ -37,7 +37,7 @@ class Deadline:
         return self._clock() >= self.at
 
 
-class Watch:
+class DeadlineWatchdog:
     """Cancels each watched piece of work that is not done at its deadline, and abandons it if it
     is still not done CANCEL_GRACE_SECONDS later.
 
@@ -47,13 +47,13 @@ class Watch:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._members: set[Watched] = set()
+        self._members: set[WatchedCall] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def register(self) -> "Watched":
+    def register(self) -> "WatchedCall":
         """A place for one connection's work, one piece at a time, until its release()."""
-        watched = Watched(self)
+        watched = WatchedCall(self)
         with self._changed:
             self._members.add(watched)
             # A forked child has the members of its parent, but not the thread.
@@ -65,13 +65,13 @@ class Watch:
 
     def guard(
         self, deadline: Deadline, cancel: Callable[[], None], abandon: Callable[[], None]
-    ) -> "Watched":
-        """Watch one piece of work, the body of the `with` that this is given to."""
+    ) -> "WatchedCall":
+        """DeadlineWatchdog one piece of work, the body of the `with` that this is given to."""
         watched = self.register()
         watched.begin(deadline, cancel, abandon)
         return watched
 
-    def release(self, watched: "Watched") -> None:
+    def release(self, watched: "WatchedCall") -> None:
         with self._changed:
             self._members.discard(watched)
 
@@ -99,12 +99,12 @@ class Watch:
             time.sleep(TICK_SECONDS)
 
 
-class Watched:
+class WatchedCall:
     """One connection's work under watch. `at`: when its deadline passes, infinite between works."""
 
     __slots__ = ("_abandon", "_cancel", "_cancelling", "_fired", "_lock", "_then", "_watch", "at")
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: DeadlineWatchdog) -> None:
         self._watch = watch
         self._lock = threading.Lock()
         self._cancel: Callable[[], None] = _nothing
@@ -119,7 +119,7 @@ class Watched:
         """Whether a deadline passed."""
         return self._fired
 
-    def __enter__(self) -> "Watched":
+    def __enter__(self) -> "WatchedCall":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -132,7 +132,7 @@ class Watched:
         cancel: Callable[[], None],
         abandon: Callable[[], None],
     ) -> None:
-        """Watch the work that follows, until end()."""
+        """DeadlineWatchdog the work that follows, until end()."""
         self._cancel = cancel
         self._abandon = abandon
         self.at = deadline.at

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pyodbc
 
-from database.connection_string import ConnectionString, ConnectionStringError
+from database.connect.connection_string import ConnectionString, ConnectionStringError
+from database.connect.sockets import FoundSocket, SocketFinder, TaggedSockets
 from database.errors import DatabaseError, Kind
-from database.sockets import FoundSocket, SocketFinder, TaggedSockets
 
 # Driver-manager pooling does not reuse connections on Linux, and ours needs to see each connect.
 pyodbc.pooling = False
@@ -200,9 +200,7 @@ class Driver:
                 "UseServerSidePrepare": "0",
             }
         self._given = given.with_defaults(defaults)
-        self._finder = SocketFinder(
-            peer_of(given, family), one_at_a_time=family == "postgresql"
-        )
+        self._finder = SocketFinder(peer_of(given, family), one_at_a_time=family == "postgresql")
         # A Unix socket has no such option, and a user's own value would hide ours.
         self._tags = (
             family == "postgresql"
@@ -211,20 +209,20 @@ class Driver:
             and "tcp_user_timeout" not in (given.get("PQOPT") or "")
         )
 
-    def opening(self, timeout: float, *, token: bytes | None = None) -> "Opening":
+    def connect_attempt(self, timeout: float, *, token: bytes | None = None) -> "ConnectAttempt":
         """A connection about to be made within `timeout` seconds, rounded up to whole ones."""
         if not self._tags:
-            return Opening(str(self._given), FoundSocket(self._finder), timeout, token)
+            return ConnectAttempt(str(self._given), FoundSocket(self._finder), timeout, token)
         tagged = TaggedSockets()
         options = f"{self._given.get('PQOPT') or ''} {tagged.option}".strip()
-        return Opening(str(self._given.replaced("PQOPT", options)), tagged, timeout, token)
+        return ConnectAttempt(str(self._given.replaced("PQOPT", options)), tagged, timeout, token)
 
     def connect(self, timeout: float, *, token: bytes | None = None) -> pyodbc.Connection:
         """A new autocommit connection. Raises pyodbc.Error."""
-        return self.opening(timeout, token=token).connect()
+        return self.connect_attempt(timeout, token=token).connect()
 
 
-class Opening:
+class ConnectAttempt:
     """One connect, and the means to end it, or whatever it waits for later, from another thread."""
 
     def __init__(

@@ -27,7 +27,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, DatabaseError) and error.kind.transient
 
 
-def again(
+def retry(
     attempt: Callable[[], T],
     first: DatabaseError,
     *,

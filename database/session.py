@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import pyodbc
 
-from database.deadline import Deadline, Watched
+from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
 
@@ -34,7 +34,7 @@ class Session:
     def __init__(
         self,
         connection: pyodbc.Connection,
-        watched: Watched,
+        watched: WatchedCall,
         *,
         abandon: Callable[[], None],
         keep_cursors: bool = True,
@@ -168,7 +168,7 @@ class Session:
         return cursor
 
 
-def _ended(watched: Watched, error: BaseException) -> BaseException:
+def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
     """What an `error` under watch is: the deadline's, where it passed before."""
     fired = watched.end()
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error

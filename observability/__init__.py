@@ -1,1 +1,1 @@
-"""One observer, three interpreters: call sites only observe; logs, metrics and traces interpret."""
+"""One observer, three subscribers: call sites only observe; logs, metrics and traces interpret."""

@@ -16,9 +16,9 @@ import time
 from typing import TextIO
 
 from database.errors import DatabaseError
-from database.observation import BreakerOpened, Call, Retry, kind_of
+from database.events import Call, CircuitBreakerOpened, Retry, kind_of
 from observability.redaction import redact
-from observability.request import ObservedRequest, current
+from observability.request import RequestRecord, current
 
 FORMATS = ("auto", "text", "json")
 requests_log = logging.getLogger("requests")
@@ -30,15 +30,15 @@ class RequestLog:
 
     def __init__(self, *, slow_seconds: float = 1.0) -> None:
         self._slow_seconds = slow_seconds
-        self.hears = {Call: self._call, Retry: self._retry, BreakerOpened: self._breaker}
+        self.hears = {Call: self._call, Retry: self._retry, CircuitBreakerOpened: self._breaker}
 
-    def began(self, request: ObservedRequest, environ: dict) -> None:
+    def began(self, request: RequestRecord, environ: dict) -> None:
         """Nothing is known yet that is worth a line."""
 
-    def finished(self, request: ObservedRequest) -> None:
+    def finished(self, request: RequestRecord) -> None:
         if requests_log.isEnabledFor(logging.INFO):
             # Not info(): it looks for its caller up the stack, which costs as much as the line.
-            requests_log.handle(RequestRecord(request))
+            requests_log.handle(RequestLogRecord(request))
 
     def close(self) -> None:
         """Lines are written as they come."""
@@ -69,14 +69,14 @@ class RequestLog:
             extra={"fields": {"event": "retry", **_numbers(retry.failure)}},
         )
 
-    def _breaker(self, opened: BreakerOpened) -> None:
+    def _breaker(self, opened: CircuitBreakerOpened) -> None:
         calls_log.error("%s is taken to be down: connects fail one after another", opened.database)
 
 
-class RequestRecord(logging.LogRecord):
+class RequestLogRecord(logging.LogRecord):
     """A record whose message is a request: what handlers and formatters read of it, no more."""
 
-    def __init__(self, request: ObservedRequest) -> None:
+    def __init__(self, request: RequestRecord) -> None:
         self.name = requests_log.name
         self.levelno, self.levelname = logging.INFO, "INFO"
         self.msg, self.args = request, None
@@ -104,7 +104,7 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    # They tell of each request to a token endpoint; failures are told by database.tokens.
+    # They tell of each request to a token endpoint; failures are told by database.connect.tokens.
     for noisy in ("azure", "urllib3", "msal"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("werkzeug").addFilter(_not_an_access_line)
@@ -117,7 +117,7 @@ class JsonFormatter(logging.Formatter):
     """A record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if type(record) is RequestRecord:
+        if type(record) is RequestLogRecord:
             return _request_json(record.msg, record.created)
         line = {
             "time": _moment(record.created),
@@ -141,7 +141,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        if type(record) is RequestRecord:
+        if type(record) is RequestLogRecord:
             return f"{clock} {record.getMessage()}"
         text = f"{clock} {record.levelname} {record.name}: {record.getMessage()}"
         if record.exc_info:
@@ -149,7 +149,7 @@ class TextFormatter(logging.Formatter):
         return redact(text)
 
 
-def _request_json(request: ObservedRequest, created: float) -> str:
+def _request_json(request: RequestRecord, created: float) -> str:
     """By hand: json.dumps of a dict costs more than all the rest. Every text put in is either
     our own or has been matched to a pattern without quotes, backslashes and controls."""
     second = int(created)
@@ -169,7 +169,7 @@ def _request_json(request: ObservedRequest, created: float) -> str:
     return line + "}" if request.complete else line + ',"complete":false}'
 
 
-def _request_text(request: ObservedRequest) -> str:
+def _request_text(request: RequestRecord) -> str:
     text = (
         f"{request.method} {request.route} {request.status} {1000 * request.seconds:.1f} ms"
         f" {request.sent} B {request.id}"

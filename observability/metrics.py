@@ -16,20 +16,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from database.observation import (
-    BreakerOpened,
+from database.events import (
     Call,
     Checkout,
+    CircuitBreakerOpened,
     Connect,
     Retry,
     SharedRead,
-    TokenAsked,
+    TokenRequested,
     Usage,
     kind_of,
 )
-from database.places import PoolStats
+from database.pool.state import PoolStats
 from observability.batched import BatchedHistogram
-from observability.request import ObservedRequest
+from observability.request import RequestRecord
 
 SAMPLE_SECONDS = 1.0  # between readings of the pools, where other workers show them
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -124,8 +124,8 @@ class Metrics:
             Connect: self._connect,
             Retry: lambda e: self._retries.labels(e.database, kind_of(e.failure)).inc(),
             Call: self._call,
-            BreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
-            TokenAsked: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
+            CircuitBreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
+            TokenRequested: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
             SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
         }
 
@@ -134,10 +134,10 @@ class Metrics:
         """Whether the numbers of several workers are added up."""
         return values.ValueClass._multiprocess
 
-    def began(self, request: ObservedRequest, environ: dict) -> None:
+    def began(self, request: RequestRecord, environ: dict) -> None:
         """Counted when answered."""
 
-    def finished(self, request: ObservedRequest) -> None:
+    def finished(self, request: RequestRecord) -> None:
         key = (request.route, request.method, request.status)
         try:
             count, duration = self._children[key]

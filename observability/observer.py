@@ -7,22 +7,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from database.observation import Observation
-from observability.request import ENVIRON_KEY, ObservedRequest, current
+from database.events import Observation
+from observability.request import ENVIRON_KEY, RequestRecord, current
 
 SERVER_TIMING = ("asked", "always", "never")
 PREFERENCE = "server-timing"
 
 
-class Interpreter(Protocol):
+class Subscriber(Protocol):
     """What makes something of the facts. `hears` maps a type of observation to its hearer."""
 
     hears: dict[type, Callable[[Any], None]]
 
-    def began(self, request: ObservedRequest, environ: dict) -> None:
+    def began(self, request: RequestRecord, environ: dict) -> None:
         """A request came in."""
 
-    def finished(self, request: ObservedRequest) -> None:
+    def finished(self, request: RequestRecord) -> None:
         """Its answer is complete, or was broken off."""
 
     def close(self) -> None:
@@ -35,13 +35,13 @@ class Observer:
     server_timing: whether answers carry Server-Timing; "asked" is by `Prefer: server-timing`.
     """
 
-    def __init__(self, *interpreters: Interpreter, server_timing: str = "asked") -> None:
-        self._interpreters = interpreters
+    def __init__(self, *subscribers: Subscriber, server_timing: str = "asked") -> None:
+        self._interpreters = subscribers
         self._hearers: dict[type, list[Callable[[Any], None]]] = defaultdict(list)
-        for interpreter in interpreters:
+        for interpreter in subscribers:
             for kind, hearer in interpreter.hears.items():
                 self._hearers[kind].append(hearer)
-        self._finishers = [interpreter.finished for interpreter in interpreters]
+        self._finishers = [interpreter.finished for interpreter in subscribers]
         self._server_timing = server_timing
 
     def observe(self, event: Observation) -> None:
@@ -57,7 +57,7 @@ class Observer:
         """A WSGI application that observes each request to `app`, whoever answers it."""
 
         def observed(environ: dict, start_response: Callable) -> Iterable[bytes]:
-            request = environ[ENVIRON_KEY] = current.request = ObservedRequest(environ)
+            request = environ[ENVIRON_KEY] = current.request = RequestRecord(environ)
             for interpreter in self._interpreters:
                 interpreter.began(request, environ)
             timing = self._server_timing == "always" or (
@@ -85,7 +85,7 @@ class Observer:
         for interpreter in self._interpreters:
             interpreter.close()
 
-    def _finish(self, request: ObservedRequest) -> None:
+    def _finish(self, request: RequestRecord) -> None:
         request.seconds = time.monotonic() - request.began
         for finished in self._finishers:
             finished(request)
@@ -104,13 +104,13 @@ class _Body:
     def __init__(
         self,
         whole: Iterable[bytes],
-        request: ObservedRequest,
-        finish: Callable[[ObservedRequest], None],
+        request: RequestRecord,
+        finish: Callable[[RequestRecord], None],
     ) -> None:
         self._whole = whole
         self._parts: Iterator[bytes] = iter(whole)
         self._request = request
-        self._finish: Callable[[ObservedRequest], None] | None = finish
+        self._finish: Callable[[RequestRecord], None] | None = finish
 
     def __iter__(self) -> _Body:
         return self
@@ -144,7 +144,7 @@ class _Body:
         finish(self._request)
 
 
-def _timing(request: ObservedRequest) -> str:
+def _timing(request: RequestRecord) -> str:
     """W3C Server Timing; durations in milliseconds."""
     total = time.monotonic() - request.began
     parts = (("wait", request.waited()), ("db", request.in_database()), ("total", total))

@@ -8,7 +8,7 @@ import time
 import uuid
 
 from database.errors import DatabaseError
-from database.observation import Attempt, Call, Checkout, Observation
+from database.events import Attempt, Call, Checkout, Observation
 
 # Whatever a proxy or client may sensibly send; anything else is replaced, not repeated.
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -19,7 +19,7 @@ UNMATCHED = "unmatched"  # the route of a request that no route is for
 ENVIRON_KEY = "observability.request"
 
 
-class ObservedRequest:
+class RequestRecord:
     """`route` is the template, never the path; `method` one of METHODS, else "OTHER".
 
     began: time.monotonic(); began_ns: time.time_ns(); seconds: until the answer's last part was
@@ -81,16 +81,16 @@ class ObservedRequest:
 
 
 class _Current(threading.local):
-    request: ObservedRequest | None = None
+    request: RequestRecord | None = None
 
 
 # A request is served by one thread from its first byte to its last.
 current = _Current()
 
 
-def observed(environ: dict) -> ObservedRequest:
+def request_record(environ: dict) -> RequestRecord:
     """The request that `environ` came with; one that nobody observes where nothing is around it."""
     found = environ.get(ENVIRON_KEY)
     if found is None:
-        found = environ[ENVIRON_KEY] = ObservedRequest(environ)
+        found = environ[ENVIRON_KEY] = RequestRecord(environ)
     return found

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from database.errors import DatabaseError
-from database.observation import Attempt, Call, Checkout, kind_of
-from observability.request import UNMATCHED, ObservedRequest
+from database.events import Attempt, Call, Checkout, kind_of
+from observability.request import UNMATCHED, RequestRecord
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -70,7 +70,7 @@ class Traces:
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer(SERVICE)
 
-    def began(self, request: ObservedRequest, environ: dict) -> None:
+    def began(self, request: RequestRecord, environ: dict) -> None:
         carrier = {
             name: environ[f"HTTP_{name.upper()}"]
             for name in ("traceparent", "tracestate")
@@ -90,7 +90,7 @@ class Traces:
         )
         request.trace_id = f"{request.span.get_span_context().trace_id:032x}"
 
-    def finished(self, request: ObservedRequest) -> None:
+    def finished(self, request: RequestRecord) -> None:
         span = request.span
         if request.route != UNMATCHED:
             span.update_name(f"{request.method} {request.route}")
@@ -108,7 +108,7 @@ class Traces:
     def close(self) -> None:
         self._provider.shutdown()
 
-    def _add_children(self, request: ObservedRequest) -> None:
+    def _add_children(self, request: RequestRecord) -> None:
         attempts: list[tuple[Attempt, list[Checkout]]] = []
         checkouts: list[Checkout] = []
         for event in request.events:
@@ -122,7 +122,7 @@ class Traces:
                 attempts = []
 
     def _add_call(
-        self, request: ObservedRequest, call: Call, attempts: list[tuple[Attempt, list[Checkout]]]
+        self, request: RequestRecord, call: Call, attempts: list[tuple[Attempt, list[Checkout]]]
     ) -> None:
         attributes = {
             "db.system.name": SYSTEMS.get(call.engine, "other_sql"),
@@ -144,7 +144,7 @@ class Traces:
 
     def _span(
         self,
-        request: ObservedRequest,
+        request: RequestRecord,
         name: str,
         parent: Span,
         event: Call | Attempt | Checkout,
@@ -161,7 +161,7 @@ class Traces:
             start_time=self._at(request, event.began),
         )
 
-    def _end(self, request: ObservedRequest, span: Span, event: Call | Attempt) -> None:
+    def _end(self, request: RequestRecord, span: Span, event: Call | Attempt) -> None:
         failure = event.failure
         if failure is not None:
             if isinstance(failure, DatabaseError):
@@ -175,6 +175,6 @@ class Traces:
         span.set_status(self._trace.StatusCode.ERROR)
 
     @staticmethod
-    def _at(request: ObservedRequest, moment: float) -> int:
+    def _at(request: RequestRecord, moment: float) -> int:
         """Nanoseconds since the epoch of a monotonic moment of this request."""
         return request.began_ns + round((moment - request.began) * 1e9)

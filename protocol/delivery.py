@@ -8,8 +8,8 @@ from flask import Flask, Response, g, request, stream_with_context
 from flask_compress import Compress
 from flask_cors import CORS
 
-from protocol.reading import FORMS
-from protocol.representations import JSON
+from protocol.formats import JSON
+from protocol.validation import FORMS
 
 ENCODINGS = ("br", "gzip")
 # Kept by a client it may be, but asked about (If-None-Match) before each use.

@@ -11,8 +11,8 @@ from flask import Flask, g, request
 from gunicorn.http.errors import ParseException
 
 from connection_manager import Rows
-from database.deadline import Deadline, Watch
-from protocol.authentication import group_of_request
+from database.deadline import Deadline, DeadlineWatchdog
+from protocol.authorization import group_of_request
 from protocol.problems import Problem
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class BodyTime:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._watch = Watch()
+        self._watch = DeadlineWatchdog()
 
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:

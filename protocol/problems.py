@@ -54,7 +54,7 @@ PROBLEM_TYPES = {
         ("invalid-body", 422, "Invalid body", "Values are refused; see `errors`."),
         ("refused-value", 422, "Value refused", "The database refused a value."),
         ("too-many-requests", 429, "Too many requests", "Come back after `Retry-After`."),
-        ("chosen", 400, "Refused", "The procedure chose status and detail."),
+        ("procedure-error", 400, "Refused", "The procedure chose status and detail."),
         ("internal", 500, "Internal error", "Ours to mend; quote `instance`."),
         ("not-installed", 501, "Not installed", "The route needs an optional package."),
         ("unavailable", 503, "Database unavailable", "Come back after `Retry-After`."),
@@ -148,7 +148,7 @@ def problem_of(error: Exception) -> Problem:
 
 def _of_database(error: DatabaseError) -> Problem:
     if error.kind is Kind.CHOSEN:
-        slug = _CHOSEN_SLUG.get(error.status, "chosen")
+        slug = _CHOSEN_SLUG.get(error.status, "procedure-error")
         return Problem(slug, error.message, status=error.status)
     if error.kind.transient:
         return Problem(
@@ -163,7 +163,7 @@ def _of_http(error: HTTPException) -> Problem:
     status = error.code or 500
     slug = next(
         (p.slug for p in PROBLEM_TYPES.values() if p.status == status),
-        "internal" if status >= 500 else "chosen",
+        "internal" if status >= 500 else "procedure-error",
     )
     kept = {k: v for k, v in error.get_headers() if k in ("Allow", "Retry-After", "Location")}
     detail = {

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from database.coalescing import CoalescedReads
 from database.deadline import Deadline
-from database.observation import Observe, SharedRead, unobserved
+from database.events import Observe, SharedRead, unobserved
+from database.single_flight import SingleFlight
 
 # An answer that was had faster than this is quicker asked for again than handed over.
 WORTH_SHARING_SECONDS = 0.02
@@ -37,7 +37,7 @@ class SharedReads:
         self._ttl = ttl
         self._observe = observe
         self._swept = time.monotonic()
-        self._in_this_worker: CoalescedReads[tuple[str, float | None]] = CoalescedReads()
+        self._in_this_worker: SingleFlight[tuple[str, float | None]] = SingleFlight()
         self._quick: set[str] = set()  # questions not worth sharing with other workers
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 

@@ -1,9 +1,5 @@
 """What every resource shares: the request's JSON in, the procedure's JSON out, byte for byte."""
 
-import hashlib
-import json
-import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,18 +8,14 @@ from flask import Response, current_app, g, request
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
-from database.deadline import Deadline
 from database.errors import DatabaseError, Kind
 from database.session import Answer
-from protocol.authentication import caller_claims
+from protocol.authorization import caller_claims
+from protocol.conditional import if_match
+from protocol.formats import compact, streamed
+from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
-from protocol.representations import streamed
-
-# RFC 9110 field content; the draft's quoted form names the same key as the bare one.
-IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
-# What compression appends to a tag is the sent form's, not the row's.
-ENTITY_TAG = re.compile(r'"([\x21\x23-\x7e]+?)(?::(?:br|gzip))?"')
 
 
 @dataclass(frozen=True)
@@ -107,67 +99,8 @@ def json_response(answer: Answer, status: int = 200, **headers: str) -> Response
     return Response(answer.json, status, headers)
 
 
-def found(answer: Answer, what: str) -> Answer:
+def or_404(answer: Answer, what: str) -> Answer:
     """`answer`, or the problem that there is no such row."""
     if answer.json in ("", "[]"):
         raise Problem("not-found", f"There is no {what}.")
     return answer
-
-
-def compact(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-
-
-def digest(procedure: str, document: dict[str, Any]) -> str:
-    """What makes two requests the same request: procedure and document. 64 hex digits."""
-    text = json.dumps([procedure, document], separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def idempotency_key() -> str:
-    """The client's Idempotency-Key, else one made for this request."""
-    given = request.headers.get("Idempotency-Key")
-    if given is None:
-        return uuid.uuid4().hex
-    matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
-    if matched is None:
-        raise Problem(
-            "invalid-header", "Idempotency-Key must be 1 to 255 printable ASCII characters."
-        )
-    return matched[1]
-
-
-def key_of_caller(key: str) -> str:
-    """`key` as it is stored: of its caller alone, so that nobody is answered with what another
-    caller's request was."""
-    caller = g.get("caller")
-    if caller is None:
-        return key
-    text = json.dumps([caller.issuer, caller.subject, key])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def if_match() -> str | None:
-    """The one entity tag of If-Match; None without the header, and for `*`."""
-    given = request.headers.get("If-Match")
-    if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
-        raise Problem("precondition-required", "Send If-Match with the ETag of what you read.")
-    if given in (None, "*"):
-        return None
-    matched = ENTITY_TAG.fullmatch(given.strip())
-    if matched is None:
-        raise Problem("invalid-header", 'If-Match must be one strong entity tag, such as "abc".')
-    return matched[1]
-
-
-def new_deadline(seconds: float, given: str | None) -> Deadline:
-    """The request's deadline: `seconds`, which `given`, its Request-Timeout, can only shorten."""
-    if given is None:
-        return Deadline(seconds)
-    try:
-        asked = float(given)
-    except ValueError:
-        asked = -1.0
-    if not 0 < asked < float("inf"):
-        raise Problem("invalid-header", "Request-Timeout must be a number of seconds above 0.")
-    return Deadline(min(seconds, asked))

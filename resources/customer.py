@@ -6,12 +6,8 @@ from typing import Any
 from flask import Response, request, url_for
 
 from database.session import Answer
-from protocol.problems import Problem
-from protocol.representations import CSV, JSON, NDJSON, wanted_format
-from resources.answers import CustomerAnswer, CustomerItem, Deleted
-from resources.base import Procedure, ProcedureResource, found, json_response
-from resources.operation import operation
-from resources.schemas import (
+from operations.operation import operation
+from operations.request_models import (
     Address,
     CustomerId,
     CustomerPatch,
@@ -20,6 +16,10 @@ from resources.schemas import (
     NewCustomer,
     NewCustomerList,
 )
+from operations.response_models import CustomerAnswer, CustomerItem, Deleted
+from protocol.formats import CSV, JSON, NDJSON, wanted_format
+from protocol.problems import Problem
+from resources.base import Procedure, ProcedureResource, json_response, or_404
 
 # The columns of CSV that a field of more than one becomes.
 COLUMNS = {"Delivery": [f"Delivery.{name}" for name in Address.model_fields]}
@@ -40,7 +40,7 @@ class Customer(ProcedureResource):
     @operation(list[CustomerAnswer], tagged=True)
     def get(self, customer_id: CustomerId) -> Response:
         """One customer."""
-        answer = found(self.read({"CustomerID": customer_id}), "such customer")
+        answer = or_404(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
         # Asked first: what it does beside, dates and ranges, costs as much as the rest of this.
         if "If-None-Match" in request.headers:
@@ -70,7 +70,7 @@ class Customer(ProcedureResource):
                 errors=[{"pointer": "/CustomerID", "detail": "is not the number in the path"}],
             )
         answer = self.write({**document, "CustomerID": customer_id})
-        return json_response(found(answer, "such customer"))
+        return json_response(or_404(answer, "such customer"))
 
 
 class NewCustomers(ProcedureResource):

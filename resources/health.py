@@ -12,8 +12,8 @@ from flask_restful import Resource
 
 from database.errors import DatabaseError, Kind, NotConfigured
 from databases import Databases
-from resources.answers import Live, Ready
-from resources.operation import operation
+from operations.operation import operation
+from operations.response_models import Live, Ready
 from settings import TARGETS
 
 KEPT_SECONDS = 3.0

@@ -3,7 +3,7 @@
 from flask import Response, current_app, request
 from flask_restful import Resource
 
-from resources.operation import operation
+from operations.operation import operation
 
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"

@@ -7,11 +7,10 @@ from typing import Literal
 from flask import Response, current_app, render_template, request, url_for
 from flask_restful import Resource
 
-from protocol.representations import JSON
-from resources.answers import Welcome
-from resources.base import compact
-from resources.openapi import TITLE, VERSION
-from resources.operation import operation
+from operations.openapi import TITLE, VERSION, document
+from operations.operation import operation
+from operations.response_models import Document, Welcome
+from protocol.formats import JSON, compact
 
 HTML = "text/html"
 OWN = Path(__file__).parent / "html"
@@ -59,6 +58,18 @@ class Landing(Resource):
         response.vary.add("Accept")
         response.headers["Cache-Control"] = "no-store"
         return response
+
+
+class OpenApi(Resource):
+    """The OpenAPI document."""
+
+    @operation(Document)
+    def get(self) -> Response:
+        """The API in OpenAPI 3.1."""
+        kept = current_app.extensions
+        if "openapi" not in kept:
+            kept["openapi"] = document(current_app)
+        return Response(compact(kept["openapi"]), mimetype=JSON)
 
 
 class Docs(Resource):

@@ -13,24 +13,30 @@ from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import classify
 from database.session import Answer
+from operations.operation import operation
+from operations.request_models import PassengersQuery
+from operations.response_models import PassengerAnswer
+from protocol.formats import compact
 from protocol.problems import Problem
-from resources.answers import PassengerAnswer
-from resources.base import compact, json_response
-from resources.operation import operation
-from resources.schemas import PassengersQuery
+from resources.base import json_response
+
+
+def installed() -> bool:
+    """Whether this process could import what passengers need."""
+    return find_spec("sqlalchemy") is not None
 
 
 class Passengers(Resource):
     """The list, filtered, paged by key. `tables`: what is read, for `flask sql check`."""
 
     database = "WWIF"
-    tables = ("dbo.titanic_passanger",)
+    tables = ("dbo.titanic_passanger",) if installed() else ()
 
     @operation(list[PassengerAnswer], problems=("not-installed",))
     def get(self, query: PassengersQuery) -> Response:
         """The passengers, a page of them."""
         if not installed():
-            raise Problem("not-installed", "Passengers need the package Flask-SQLAlchemy.")
+            raise Problem("not-installed", "Passengers need the package SQLAlchemy.")
         manager = current_app.extensions["databases"].manager(self.database)
         deadline = g.deadline
         rows = manager.retried(lambda: _page(query, manager, deadline), deadline)
@@ -39,11 +45,6 @@ class Passengers(Resource):
             following = {**request.args.to_dict(), "after": rows[query.limit - 1]["id"]}
             response.headers["Link"] = f'<{url_for("passengers", **following)}>; rel="next"'
         return response
-
-
-def installed() -> bool:
-    """Whether this process could import what passengers need."""
-    return find_spec("flask_sqlalchemy") is not None
 
 
 def _page(
@@ -56,8 +57,8 @@ def _page(
     from sqlalchemy import select
     from sqlalchemy.exc import DBAPIError
 
-    from resources.models import Passenger
-    from resources.orm import session
+    from database.sqlalchemy_session import session
+    from resources.passenger_table import Passenger
 
     statement = select(*Passenger.__table__.columns).order_by(Passenger.id).limit(asked.limit + 1)
     # An integer column, which PostgreSQL does not compare with a boolean.

@@ -5,12 +5,12 @@ from typing import Any
 from flask import Response, current_app, g
 
 from database.session import Answer
-from protocol.authentication import caller_claims
-from protocol.representations import CSV, JSON, NDJSON, wanted_format
-from resources.answers import Trip, TripsSummary
-from resources.base import Procedure, ProcedureResource, compact, json_response
-from resources.operation import operation
-from resources.schemas import Amount, AmountQuery, SummaryQuery, TaxiQuery
+from operations.operation import operation
+from operations.request_models import Amount, AmountQuery, SummaryQuery, TaxiQuery
+from operations.response_models import Trip, TripsSummary
+from protocol.authorization import caller_claims
+from protocol.formats import CSV, JSON, NDJSON, compact, wanted_format
+from resources.base import Procedure, ProcedureResource, json_response
 
 COLUMNS = tuple(Trip.model_fields)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from settings import ROOT
-from tests.contract.api import Api
-from tests.contract.engines import ENGINES, environment_of
-from tests.contract.server import Server
-from tests.secret_watch import SecretWatch, leaks
+from testkit.api_client import Api
+from testkit.engines import ENGINES, environment_of
+from testkit.secret_watch import SecretWatch, leaks
+from testkit.server import Server
 
 TESTS = ROOT / ".local" / "tests"
 # Set by the first process of a run and inherited by the workers of pytest-xdist.

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from settings import ROOT
-from tests.contract.server import Server
+from testkit.server import Server
 
 COLLECTION = ROOT / "postman" / "sql-procedures-api.postman_collection.json"
 NEWMAN = ROOT / "node_modules" / ".bin" / "newman"

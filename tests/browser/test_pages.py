@@ -9,8 +9,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as met
 from selenium.webdriver.support.wait import WebDriverWait
 
-from resources.answers import CUSTOMER_123
-from tests.contract.server import Server
+from operations.response_models import CUSTOMER_123
+from testkit.server import Server
 
 PATIENCE_SECONDS = 30
 BROWSERS = ("chromium", "google-chrome")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from database.dialects import Driver
-from database.embedded import API_ROLE, EmbeddedCluster
-from tests.contract.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS
+from embedded.cluster import API_ROLE, EmbeddedCluster
+from testkit.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS
 
 
 @pytest.fixture(scope="session")

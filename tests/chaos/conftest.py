@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from connection_manager import ConnectionManager
-from database.embedded import EmbeddedCluster
-from tests.chaos.api import Reply, ask, serve
-from tests.chaos.cluster import fresh_cluster, socket_of
-from tests.chaos.cuts import Lane, answered, open_lane
-from tests.chaos.proxy import Proxy
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import fresh_cluster, socket_of
+from testkit.cuts import Lane, answered, open_lane
+from testkit.load_client import Reply, ask, serve
+from testkit.proxy import Proxy
 
 Manage = Callable[..., ConnectionManager]
 

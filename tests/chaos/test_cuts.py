@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from database.embedded import EmbeddedCluster
-from tests.chaos.cluster import ROOT
-from tests.chaos.cuts import Job, Lane, Outcome, Place, Verdict, Write, jobs_at, judge
+from embedded.cluster import EmbeddedCluster
+from testkit.cluster import ROOT
+from testkit.cuts import Job, Lane, Outcome, Place, Verdict, Write, jobs_at, judge
 
 CUTS_A_DIRECTION = 4
 FORGETFUL = """

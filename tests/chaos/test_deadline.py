@@ -12,11 +12,11 @@ import pytest
 
 from database.deadline import Deadline
 from database.dialects import find_driver
-from database.embedded import OWNER, EmbeddedCluster
 from database.errors import DeadlineExceeded
-from tests.chaos.api import Reply
+from embedded.cluster import OWNER, EmbeddedCluster
+from testkit.load_client import Reply
+from testkit.proxy import Direction
 from tests.chaos.conftest import Manage, Served
-from tests.chaos.proxy import Direction
 
 DEADLINE = 0.5
 # Beyond it: the grace that a cancel has to be heard, and a busy machine.

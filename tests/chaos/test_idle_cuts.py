@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from testkit.proxy import How
 from tests.chaos.conftest import Served
-from tests.chaos.proxy import How
 
 CLIENTS = 8
 

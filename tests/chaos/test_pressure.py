@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
+from testkit.pressure import rush, steady
 from tests.chaos.conftest import Manage
-from tests.chaos.pressure import rush, steady
 
 # The promises are 3 x for the longest wait and 50 ms, which the bench holds. A thread that has its
 # connection may still wait for the interpreter's lock, which is not fair, so here one in 100 may;

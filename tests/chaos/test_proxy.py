@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.proxy import Direction, How, Proxy
+from testkit.proxy import Direction, How, Proxy
 
 MESSAGE = bytes(range(256)) * 4
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
+from testkit.restarts import restart_under_load
 from tests.chaos.conftest import Served
-from tests.chaos.restarts import restart_under_load
 
 # The promise is 1 s, which bench/restarts.py holds; this leaves room for a busy machine.
 LONGEST_GAP = 3.0

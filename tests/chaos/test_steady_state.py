@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
+from testkit.steady_state import Holding, call_over_and_over, open_and_close
 from tests.chaos.conftest import Manage
-from tests.chaos.steadiness import Holding, call_over_and_over, open_and_close
 
 NOISE_BYTES = 1 << 20
 

@@ -8,9 +8,9 @@ import uuid
 
 import requests
 
-from database.embedded import EmbeddedCluster
-from tests.contract.api import Api, one, unique_name
-from tests.contract.server import Server
+from embedded.cluster import EmbeddedCluster
+from testkit.api_client import Api, one, unique_name
+from testkit.server import Server
 
 CLIENTS = 4
 ANSWERED_BEFORE_THE_CUT = 60

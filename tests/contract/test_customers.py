@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.contract.api import assert_problem, one, unique_name
+from testkit.api_client import assert_problem, one, unique_name
 
 TAILSPIN = (
     '[{"CustomerID":123,"CustomerName":"Tailspin Toys (Roe Park, NY)",'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.api import assert_problem, unique_name
+from testkit.api_client import assert_problem, unique_name
 
 
 @pytest.mark.parametrize("seconds", ["5", "0.5", "1e9"])

@@ -7,8 +7,8 @@ import zlib
 import brotli
 import pytest
 
-from tests.contract.api import Api, assert_problem, unique_name
-from tests.contract.server import Server
+from testkit.api_client import Api, assert_problem, unique_name
+from testkit.server import Server
 
 ORIGIN = "https://app.example.com"
 LARGE = "/customers"

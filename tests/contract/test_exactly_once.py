@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.api import Api, assert_problem, one, unique_name
+from testkit.api_client import Api, assert_problem, one, unique_name
 
 REPLAYED = "Idempotency-Replayed"
 

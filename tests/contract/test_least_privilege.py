@@ -8,9 +8,9 @@ import pytest
 
 from app import create_app
 from database.dialects import Driver
-from database.embedded import API_ROLE
 from database.errors import Kind, classify
-from resources.needs import needs_of
+from embedded.cluster import API_ROLE
+from operations.required_objects import required_objects_of
 from settings import TARGETS, read_settings
 
 SCHEMAS = "('web', 'dbo', 'sales', 'sequences', 'public')"
@@ -54,7 +54,7 @@ def refusal(connection: pyodbc.Connection, statement: str) -> Kind:
 
 
 def test_the_api_logs_in_as_this_role(app):
-    with app.extensions["databases"].manager("WWIF").borrow() as connection:
+    with app.extensions["databases"].manager("WWIF").checkout() as connection:
         who = "SELECT current_user || ' ' || session_user"
         assert connection.execute(who).fetchval() == f"{API_ROLE} {API_ROLE}"
 
@@ -78,7 +78,7 @@ def test_of_all_tables_one_can_be_read_and_none_written(cluster, as_api):
 def test_exactly_the_functions_that_the_routes_need_can_be_executed(app, cluster):
     needed = set()
     for target in TARGETS:
-        for name, streams in needs_of(app, target).procedures.items():
+        for name, streams in required_objects_of(app, target).procedures.items():
             needed |= {f"{name}(text)", *([f"{name}_rows(text)"] if streams else [])}
     assert set(cluster.run_sql(FUNCTIONS).splitlines()) == needed
 
@@ -88,7 +88,7 @@ def test_exactly_the_functions_that_the_routes_need_can_be_executed(app, cluster
     [
         "UPDATE sales.customers SET \"CustomerName\" = 'x'",
         'UPDATE dbo.titanic_passanger SET "Survived" = 1',
-        "SELECT web.replay('{\"key\":\"x\"}'::jsonb)",
+        'SELECT web.replay(\'{"key":"x"}\'::jsonb)',
         "SELECT web.remember('{\"key\":\"x\"}'::jsonb, '[]', 'e')",
         "CREATE TABLE public.x (i int)",
         "CREATE TABLE web.x (i int)",

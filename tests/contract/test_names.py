@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.api import Api, assert_problem, one, unique_name
+from testkit.api_client import Api, assert_problem, one, unique_name
 
 NAMES = {
     "single quote": "O'Brien ' '' '",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contract.api import Api, assert_problem
-from tests.contract.server import Server
+from testkit.api_client import Api, assert_problem
+from testkit.server import Server
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 NOWHERE = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"

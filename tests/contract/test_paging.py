@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.contract.api import assert_problem, unique_name
+from testkit.api_client import assert_problem, unique_name
 
 MARK = "Page "
 
@@ -30,7 +30,7 @@ def pages(api, path):
 @pytest.fixture(scope="module")
 def named(server):
     """Customers of one mark, their names in an order that is not that of their numbers."""
-    from tests.contract.api import Api
+    from testkit.api_client import Api
 
     mark = unique_name(MARK)
     with Api(server.url) as api:

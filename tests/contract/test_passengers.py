@@ -7,7 +7,7 @@ import pytest
 
 from app import create_app
 from settings import ROOT, read_settings
-from tests.contract.api import assert_problem
+from testkit.api_client import assert_problem
 
 COLUMNS = [
     *("id", "Survived", "Pclass", "Name", "Sex", "Age", "sibling_or_spouse"),
@@ -90,15 +90,15 @@ def test_passengers_keep_to_the_deadline_of_the_request(api):
 
 
 def test_without_sqlalchemy_the_rest_works(run_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "flask_sqlalchemy", None)
-    for module in ("resources.orm", "resources.models"):
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    for module in ("database.sqlalchemy_session", "resources.passenger_table"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     app = create_app(read_settings({"LOCAL_DIR": str(run_folder / "postgresql")}))
     try:
         client = app.test_client()
         refused = client.get("/passengers")
         assert (refused.status_code, refused.content_type) == (501, "application/problem+json")
-        assert "Flask-SQLAlchemy" in refused.json["detail"]
+        assert "SQLAlchemy" in refused.json["detail"]
         assert client.get("/customer/123").json[0]["CustomerID"] == 123
     finally:
         app.extensions["databases"].close()

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.api import Api, assert_problem, one, unique_name
+from testkit.api_client import Api, assert_problem, one, unique_name
 
 CLIENTS, ROUNDS = 6, 5
 

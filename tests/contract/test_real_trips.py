@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from settings import ROOT
-from tests.contract.api import Api
-from tests.contract.server import Server, bare_environment
+from testkit.api_client import Api
+from testkit.server import Server, bare_environment
 
 REAL = ROOT.parent / "shared" / "data" / "taxidata" / "part-00005.snappy.parquet"
 ROWS = 176_567

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.contract.api import Api, assert_problem, unique_name
-from tests.contract.server import Server
+from testkit.api_client import Api, assert_problem, unique_name
+from testkit.server import Server
 
 JSON = {"Content-Type": "application/json"}
 FAULTY = {

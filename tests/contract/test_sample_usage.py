@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from settings import ROOT
-from tests.contract.routes import application, routes, spoken_of
+from testkit.routes import application, routes, spoken_of
 
 TEXT = (ROOT / "sample-usage.md").read_text(encoding="utf-8")
 ADDRESS = "localhost:5000"

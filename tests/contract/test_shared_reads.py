@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from database.embedded import API_ROLE
-from tests.contract.api import Api, assert_problem
-from tests.contract.engines import changed_sample
-from tests.contract.server import Server
+from embedded.cluster import API_ROLE
+from testkit.api_client import Api, assert_problem
+from testkit.engines import changed_sample
+from testkit.server import Server
 
 CLIENTS = 20
 # Slow, and counted by a sequence, which no rollback undoes.

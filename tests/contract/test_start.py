@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from settings import ROOT, variable_names
-from tests.contract.api import Api, assert_problem
-from tests.contract.routes import NOWHERE
-from tests.contract.server import Server, bare_environment
+from testkit.api_client import Api, assert_problem
+from testkit.routes import NOWHERE
+from testkit.server import Server, bare_environment
 
 SERVERS = {
     "gunicorn": ("gunicorn", "--workers", "2", "--bind", "127.0.0.1:0", "app:app"),

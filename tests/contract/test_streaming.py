@@ -8,9 +8,9 @@ import time
 import pytest
 import requests
 
-from tests.contract.api import TYPE_PREFIX, Api, assert_problem
-from tests.contract.engines import changed_sample
-from tests.contract.server import Server
+from testkit.api_client import TYPE_PREFIX, Api, assert_problem
+from testkit.engines import changed_sample
+from testkit.server import Server
 
 TRIPS = 2_000
 MEDIA_TYPES = {

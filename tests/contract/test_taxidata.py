@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from settings import ROOT
-from tests.contract.api import assert_problem
+from testkit.api_client import assert_problem
 
 SAMPLE: Path = ROOT / "data" / "taxidata.parquet"
 TRIP = {

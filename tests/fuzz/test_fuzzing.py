@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contract.server import Server
-from tests.fuzz.fuzzing import fuzz
+from testkit.fuzz.fuzzing import fuzz
+from testkit.server import Server
 
 # The same requests every time; `python -m bench.fuzz` makes up new ones, and more.
 SEED = 20_190_131

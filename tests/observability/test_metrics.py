@@ -10,17 +10,17 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from connection_manager import ConnectionManager
+from database.connect.tokens import CredentialToken
 from database.deadline import Deadline
 from database.errors import Unavailable
-from database.observation import BreakerOpened, Connect, Retry, SharedRead, TokenAsked
+from database.events import CircuitBreakerOpened, Connect, Retry, SharedRead, TokenRequested
 from database.pool import PoolTimeout
-from database.tokens import CredentialToken
 from observability.batched import BATCH, BatchedHistogram
 from observability.metrics import Metrics
 from observability.observer import Observer
 from protocol.shared_reads import SharedReads
-from tests.chaos.cluster import fresh_cluster, socket_of
-from tests.chaos.proxy import Proxy
+from testkit.cluster import fresh_cluster, socket_of
+from testkit.proxy import Proxy
 
 
 def numbers(text):
@@ -163,7 +163,7 @@ def test_a_cut_is_a_retry_a_refusal_a_failed_connect_and_three_open_the_breaker(
         with pytest.raises(Unavailable):
             manager.call("web.get_customer", '{"CustomerID":1}', deadline=Deadline(3))
         manager.close()
-    assert events.count(BreakerOpened("WWIF")) == 1
+    assert events.count(CircuitBreakerOpened("WWIF")) == 1
     metrics = Metrics()
     observer = Observer(metrics)
     for event in events:
@@ -231,7 +231,7 @@ def test_each_time_a_token_is_asked_for_is_counted_with_its_outcome():
     source = CredentialToken(Issuer, name="issuer")
     issuer = Issuer()
     source._make_credential = lambda: issuer
-    source.on_attempt(lambda failure: observer.observe(TokenAsked(failure)))
+    source.on_attempt(lambda failure: observer.observe(TokenRequested(failure)))
     with pytest.raises(Exception, match="no access token"):
         source.get(timeout=5)
     source.get(timeout=5)

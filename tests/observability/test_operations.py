@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from database.places import PoolStats
+from database.pool.state import PoolStats
 from observability.metrics import RETIRED, Metrics
 from settings import ROOT
 
@@ -93,7 +93,7 @@ def test_the_list_of_licences_is_of_what_is_required(name):
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     required: dict[str, str] = {}
     lines = (ROOT / name).read_text(encoding="utf-8")
-    # The first line of a package is for the newer interpreters, which the list is of.
+    # The first line of a package is for the newer subscribers, which the list is of.
     for package, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==([\w.]+)", lines, re.M):
         required.setdefault(package, version)
     assert required

@@ -13,8 +13,8 @@ import pytest
 
 from authentication.api_keys import new_key, setting_line
 from settings import ROOT
-from tests.observability.served import serve
-from tests.secret_watch import leaks, secrets_in
+from testkit.observed_server import serve
+from testkit.secret_watch import leaks, secrets_in
 
 
 def jwt(**claims):

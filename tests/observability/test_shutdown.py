@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from tests.observability.served import serve
+from testkit.observed_server import serve
 
 CLIENTS = 64
 BEFORE = 6 * CLIENTS  # answers before the signal

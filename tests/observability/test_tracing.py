@@ -20,8 +20,8 @@ from connection_manager import ConnectionManager
 from observability.observer import Observer
 from observability.tracing import Traces, TracingUnavailable, processor_to
 from settings import ROOT
-from tests.chaos.cluster import fresh_cluster, socket_of
-from tests.chaos.proxy import Proxy
+from testkit.cluster import fresh_cluster, socket_of
+from testkit.proxy import Proxy
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"

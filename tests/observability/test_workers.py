@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.observability.served import Served, serve
+from testkit.observed_server import Served, serve
 from tests.observability.test_metrics import numbers
 
 CLIENTS = 24

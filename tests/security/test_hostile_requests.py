@@ -19,11 +19,10 @@ from pathlib import Path
 import pytest
 
 from authentication.api_keys import HEADER, digest_of
-from authentication.signing_keys import FLOOR_SECONDS
-from tests.contract.server import Server
-from tests.security.callers import Headers, api_keys
-from tests.security.counted import CHECKOUTS
-from tests.security.issuer import (
+from authentication.jwks import FLOOR_SECONDS
+from testkit.callers import Headers, api_keys
+from testkit.checkout_counter import CHECKOUTS
+from testkit.issuer import (
     AUDIENCE,
     DISCOVERY,
     JWKS,
@@ -34,7 +33,8 @@ from tests.security.issuer import (
     public_pem,
     rsa_key,
 )
-from tests.security.raw import RawAnswer, request_bytes, send
+from testkit.raw_http import RawAnswer, request_bytes, send
+from testkit.server import Server
 
 PROBLEM = "application/problem+json"
 BODY_SECONDS = 0.5
@@ -67,7 +67,7 @@ def world(run_folder: Path) -> Iterator[World]:
     with Issuer() as issuer:
         server = Server(
             run_folder / "hostile",
-            program="tests.security.counted:app",
+            program="testkit.checkout_counter:app",
             workers=1,
             AUTH="keys,oidc",
             API_KEYS=setting,

@@ -13,8 +13,8 @@ from app import close_app, create_app
 from protocol.limits import StreamLimit
 from protocol.problems import Problem
 from settings import SettingsError, read_settings
-from tests.contract.routes import NOWHERE
-from tests.security.callers import api_keys
+from testkit.callers import api_keys
+from testkit.routes import NOWHERE
 
 # Answered without a connection: there is no customer 0.
 PATH = "/customer/0"

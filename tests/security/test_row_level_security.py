@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 
 from app import close_app, create_app
 from settings import ROOT, read_settings
-from tests.contract.api import unique_name
-from tests.security.callers import Headers, api_keys
+from testkit.api_client import unique_name
+from testkit.callers import Headers, api_keys
 
 EXAMPLE = ROOT / "sql" / "examples" / "row_level_security_postgresql.sql"
 TERRITORIES = {"ann": "9", "ben": "5"}
@@ -82,7 +82,7 @@ def seen_by(client: FlaskClient, headers: Headers, query: str = "") -> list[int]
 
 def on_the_connection(app: Flask) -> str | None:
     """What the next request on the only connection would find of the one before."""
-    with app.extensions["databases"].manager("WWIF").borrow() as connection:
+    with app.extensions["databases"].manager("WWIF").checkout() as connection:
         return connection.execute("SELECT current_setting('request.caller', true)").fetchval()
 
 

@@ -21,9 +21,9 @@ from authentication.api_keys import digest_of
 from authentication.exposure import is_local
 from serving.exposure import refusal_to_listen
 from settings import ROOT, SettingsError, check_authentication, read_settings
-from tests.contract.routes import NOWHERE
-from tests.contract.server import bare_environment
-from tests.security.callers import api_keys
+from testkit.callers import api_keys
+from testkit.routes import NOWHERE
+from testkit.server import bare_environment
 
 SENTENCE = re.compile(
     r"AUTH is not set, and the server would be reachable from beyond this machine \([^)]+\): set"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database.deployment import Batch, DeploymentError, fill, plan, scripts, split_batches
+from deploy.deployment import Batch, DeploymentError, fill, plan, scripts, split_batches
 
 
 def texts(script: str) -> list[str]:

@@ -12,8 +12,8 @@ from flask import Flask
 from flask.cli import FlaskGroup
 
 from app import create_app
-from database.embedded import API_ROLE, OWNER, EmbeddedCluster
-from tests.contract.server import bare_environment
+from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
+from testkit.server import bare_environment
 
 AUDIENCE = "https://database.windows.net/"
 NO_USER = "Server=tcp:nowhere.invalid;Database=WWI"

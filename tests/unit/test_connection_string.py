@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database.connection_string import ConnectionString, ConnectionStringError
+from database.connect.connection_string import ConnectionString, ConnectionStringError
 
 KEYS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ -", min_size=1).filter(
     lambda k: k.strip() == k

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from database import deadline as module
-from database.deadline import Deadline, Watch
+from database.deadline import Deadline, DeadlineWatchdog
 from database.errors import DeadlineExceeded
 
 SOON_SECONDS = 0.01
@@ -24,7 +24,7 @@ class Statement:
 
 @pytest.fixture
 def watch():
-    own = Watch()
+    own = DeadlineWatchdog()
     yield own
     own.close()
 

@@ -4,7 +4,7 @@ import pyodbc
 import pytest
 
 from database import dialects
-from database.connection_string import ConnectionString
+from database.connect.connection_string import ConnectionString
 from database.dialects import Driver, DriverMissing, find_driver, refuse_token_in_clear
 
 

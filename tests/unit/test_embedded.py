@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from database import embedded
-from database.embedded import LONGEST_SOCKET_DIRECTORY, EmbeddedCluster, EmbeddedError
+from embedded import cluster as embedded
+from embedded.cluster import LONGEST_SOCKET_DIRECTORY, EmbeddedCluster, EmbeddedError
 from settings import ROOT
 
 PATIENCE_SECONDS = 30
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30
 USER = """
 import sys
 from pathlib import Path
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
 
 def prepare(cluster):
     with open(cluster.directory / "prepared.log", "a") as log:
@@ -37,7 +37,7 @@ cluster.stop()
 FORKED = """
 import os, sys
 from pathlib import Path
-from database.embedded import EmbeddedCluster
+from embedded.cluster import EmbeddedCluster
 
 cluster = EmbeddedCluster(Path(sys.argv[1]))
 cluster.start()

@@ -5,11 +5,11 @@ import re
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from operations.openapi import VERSION, document, path_of
 from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
-from resources.openapi import VERSION, document, path_of
 from resources.taxidata import COLUMNS
 from settings import ROOT
-from tests.contract.routes import application
+from testkit.routes import application
 
 UNSPOKEN = {"HEAD", "OPTIONS"}
 

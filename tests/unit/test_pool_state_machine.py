@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from database.lease import CLOSED, PERMIT, Lease
 from database.pool import Pool, PoolClosed, PoolQueueFull, PoolTimeout
+from database.pool.lease import CLOSED, PERMIT, Lease
 
 MAX_WAITING = 3
 LIFETIME = 100.0

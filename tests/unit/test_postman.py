@@ -2,10 +2,10 @@
 
 import json
 
-from resources.openapi import document
-from resources.postman import CREATED, collection
+from operations.openapi import document
+from operations.postman import CREATED, collection
 from settings import ROOT
-from tests.contract.routes import application
+from testkit.routes import application
 
 COLLECTION = ROOT / "postman" / "sql-procedures-api.postman_collection.json"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from settings import ROOT
-from tests.contract.routes import application, routes, spoken_of
+from testkit.routes import application, routes, spoken_of
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -4,7 +4,7 @@ import pytest
 
 from database.deadline import Deadline
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
-from database.retry import again
+from database.retry import retry
 
 TRANSIENT = [kind for kind in Kind if kind.transient]
 LASTING = [kind for kind in Kind if not kind.transient]
@@ -26,7 +26,7 @@ class Attempts:
         return "done"
 
     def run(self, first, *, deadline=30.0):
-        return again(
+        return retry(
             self,
             first,
             deadline=Deadline(deadline),

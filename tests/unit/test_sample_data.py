@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from database.taxi_columns import TABLE_SCHEMA, TripColumns
+from taxi.columns import TABLE_SCHEMA, TripColumns
 
 DATA = Path(__file__).parents[2] / "data"
 

@@ -7,7 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from settings import PREFIXES, ROOT, SETTINGS, TARGETS, SettingsError, read_settings
-from tests.contract.server import bare_environment
+from testkit.server import bare_environment
 
 EXAMPLE = ROOT / ".env.example"
 NAMES = [setting.name for setting in SETTINGS]

@@ -14,9 +14,9 @@ from sqlglot import exp
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
-from database.deployment import Batch, DeploymentError, deploy, plan, scripts, split_batches
 from database.dialects import Driver
-from database.embedded import OWNER, EmbeddedCluster
+from deploy.deployment import Batch, DeploymentError, deploy, plan, scripts, split_batches
+from embedded.cluster import OWNER, EmbeddedCluster
 
 SQL = Path(__file__).parents[2] / "sql"
 FOLDERS = ("azure-sql", "synapse")

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from database.taxi_columns import TABLE_SCHEMA, LoadError, TripColumns
+from taxi.columns import TABLE_SCHEMA, LoadError, TripColumns
 
 NOON = datetime(2019, 1, 31, 12)
 TRIP = {

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from database.taxi_columns import TABLE_SCHEMA
-from database.taxi_file import TripFile
+from taxi.columns import TABLE_SCHEMA
+from taxi.file import TripFile
 
 MIB = 1 << 20
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from database.tokens import (
+from database.connect.tokens import (
     AUDIENCE,
     AccessToken,
     CredentialToken,
@@ -194,7 +194,7 @@ def test_without_a_token_the_default_credential_is_used(unset):
 
 def test_azure_identity_is_imported_only_when_a_token_is_asked_for():
     program = (
-        "import sys; from database.tokens import from_environment\n"
+        "import sys; from database.connect.tokens import from_environment\n"
         "from_environment({}).describe(); from_environment({'TOKEN': 'abc'}).get()\n"
         "sys.exit('azure' in sys.modules)"
     )

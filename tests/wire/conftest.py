@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.wire.tds_server import TdsServer
+from testkit.tds.server import TdsServer
 
 LIBRARIES = Path("libs", "linux")
 Connect = Callable[..., pyodbc.Connection]

@@ -9,8 +9,8 @@ import pytest
 
 from connection_manager import ConnectionManager
 from database.errors import DatabaseError, Kind
-from tests.wire.tds_script import JSON, Reply, Rows, ServerError
-from tests.wire.tds_server import TdsServer
+from testkit.tds.script import JSON, Reply, Rows, ServerError
+from testkit.tds.server import TdsServer
 
 CALLER = json.dumps({"subject": "Łódź 🦊 '; DROP", "issuer": "i", "name": "", "roles": []})
 DOCUMENT = '{"CustomerID":123}'

@@ -17,10 +17,10 @@ from database.errors import (
     Kind,
     Unavailable,
 )
-from database.observation import Retry
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
-from tests.wire.tds_server import TdsServer
+from database.events import Retry
+from testkit.tds.messages import Column
+from testkit.tds.script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
+from testkit.tds.server import TdsServer
 
 PROCEDURE = "web.put_customer"
 WRITE = json.dumps({"CustomerName": "Łódź 🦊", "_request": {"key": "k-1", "digest": "0" * 64}})

@@ -13,10 +13,10 @@ import threading
 import pyodbc
 import pytest
 
+from testkit.tds.messages import Column
+from testkit.tds.script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
+from testkit.tds.server import TdsServer
 from tests.wire.conftest import Connect
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
-from tests.wire.tds_server import TdsServer
 
 STATEMENT = "EXEC web.get_customer ?"
 DOCUMENT = '{"CustomerID":123}'

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from settings import read_settings
-from tests.wire.tds_messages import Column
-from tests.wire.tds_script import Reply, Request, Rows, ServerError
-from tests.wire.tds_server import TdsServer
+from testkit.tds.messages import Column
+from testkit.tds.script import Reply, Request, Rows, ServerError
+from testkit.tds.server import TdsServer
 from tests.wire.test_tokens import LIFETIME, TLS, jwt
 
 TOKEN = jwt(4, int(time.time()) + LIFETIME)

@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from connection_manager import ConnectionManager
+from database.connect.tokens import from_environment
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
-from database.tokens import from_environment
-from tests.wire.tds_script import Reply, ServerError
-from tests.wire.tds_server import TdsServer
+from testkit.tds.script import Reply, ServerError
+from testkit.tds.server import TdsServer
 
 IDENTITY_HEADER = "853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a"
 TLS = "Encrypt=yes;TrustServerCertificate=yes"

@@ -1,0 +1,1 @@
+"""From a connection string and an access token to an open connection."""

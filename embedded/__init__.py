@@ -1,0 +1,1 @@
+"""The private PostgreSQL that serves the sample when no database is configured."""

@@ -1,0 +1,52 @@
+"""Fills a fresh embedded default: the procedures, and the shipped sample, once."""
+
+import logging
+from pathlib import Path
+
+from deploy.deployment import fill
+from embedded.cluster import API_ROLE, EmbeddedCluster
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "sql" / "postgresql"
+DATA = ROOT / "data"
+
+CUSTOMERS = """
+BEGIN;
+COPY sales.customers ("CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL",
+    "DeliveryAddressLine1", "DeliveryAddressLine2", "DeliveryPostalCode")
+FROM STDIN WITH (FORMAT csv, HEADER);
+{rows}\\.
+INSERT INTO web.sample_data ("Name") VALUES ('customers');
+COMMIT;
+ANALYZE sales.customers;
+"""
+PASSENGERS = """
+BEGIN;
+COPY dbo.titanic_passanger (id, "Survived", "Pclass", "Name", "Sex", "Age", sibling_or_spouse,
+    parents_or_children, "Fare")
+FROM STDIN WITH (FORMAT csv, HEADER);
+{rows}\\.
+INSERT INTO web.sample_data ("Name") VALUES ('passengers');
+COMMIT;
+"""
+
+
+def deploy_and_fill(cluster: EmbeddedCluster) -> None:
+    """Run sql/postgresql/ and load what of the sample was never loaded. May run again."""
+    for script in sorted(SCRIPTS.glob("*.sql")):
+        text = script.read_text(encoding="utf-8")
+        cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
+    loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()
+    for name, script in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
+        if name not in loaded:
+            rows = (DATA / f"{name}.csv").read_text(encoding="utf-8")
+            cluster.run_sql(script.replace("{rows}", rows))
+    if "taxidata" not in loaded:
+        # Imported here: pyarrow takes longer to import than a second start may take.
+        from taxi.loader import load
+
+        conninfo = cluster.conninfo()
+        load([DATA / "taxidata.parquet"], conninfo=conninfo, is_sample=True, report=log.debug)
+        cluster.run_sql("INSERT INTO web.sample_data (\"Name\") VALUES ('taxidata')")

@@ -1,0 +1,46 @@
+"""The Idempotency-Key header: which key a write is stored under, and which requests are the same.
+
+Source: draft-ietf-httpapi-idempotency-key-header.
+"""
+
+import hashlib
+import json
+import re
+import uuid
+from typing import Any
+
+from flask import g, request
+
+from protocol.problems import Problem
+
+# RFC 9110 field content; the draft's quoted form names the same key as the bare one.
+IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
+
+
+def idempotency_key() -> str:
+    """The client's Idempotency-Key, or a generated one. Raises Problem invalid-header."""
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return uuid.uuid4().hex
+    matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
+    if matched is None:
+        raise Problem(
+            "invalid-header", "Idempotency-Key must be 1 to 255 printable ASCII characters."
+        )
+    return matched[1]
+
+
+def key_of_caller(key: str) -> str:
+    """`key` as it is stored: separate for each caller, so that no caller gets the response to
+    another caller's request."""
+    caller = g.get("caller")
+    if caller is None:
+        return key
+    text = json.dumps([caller.issuer, caller.subject, key])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest(procedure: str, document: dict[str, Any]) -> str:
+    """SHA-256 of procedure and document, 64 hex digits: equal for equal requests only."""
+    text = json.dumps([procedure, document], separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

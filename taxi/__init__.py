@@ -1,0 +1,1 @@
+"""Loads the taxi commission's Parquet files."""

@@ -1,0 +1,1 @@
+"""Parts that tests and benchmarks share: servers, clusters, proxies, clients."""

@@ -1,0 +1,1 @@
+"""Fuzzing from the OpenAPI document."""

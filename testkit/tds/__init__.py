@@ -1,0 +1,1 @@
+"""A scripted TDS server, for Microsoft's real driver."""
