@@ -138,7 +138,10 @@ def create_app(
 
     app.register_error_handler(Exception, lambda e: problem_of(e).response())
     delivery.install(app, cors_origins=settings.cors_origins)
-    _add_routes(ProblemApi(app))
+    api = ProblemApi(app)
+    if settings.serves_sample:
+        _add_sample_routes(api)
+    _add_routes(api)
     _check_routes(app, settings)
     if _serves():
         _refuse_strangers(settings)
@@ -168,7 +171,7 @@ def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | N
     return observer
 
 
-def _add_routes(api: Api) -> None:
+def _add_sample_routes(api: Api) -> None:
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
@@ -180,6 +183,9 @@ def _add_routes(api: Api) -> None:
         endpoint="taxidata_amount",
     )
     api.add_resource(Passengers, "/passengers", endpoint="passengers")
+
+
+def _add_routes(api: Api) -> None:
     api.add_resource(HealthLive, "/health/live", endpoint="health_live")
     api.add_resource(HealthReady, "/health/ready", endpoint="health_ready")
     api.add_resource(Landing, "/", endpoint="landing")
