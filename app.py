@@ -12,8 +12,8 @@ from werkzeug.routing import MapAdapter
 from werkzeug.wsgi import get_host
 
 import cli
-from catalog import CatalogError
 from authentication.exposure import is_local, refusal
+from catalog import CatalogError
 from database.connect.connection_string import ConnectionStringError
 from database.dialects import DriverMissing
 from databases import Databases
@@ -36,9 +36,9 @@ from protocol.shared_reads import SharedReads
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
 from resources.metrics import MetricsExposition
-from resources.procedures import Procedures
 from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
+from resources.procedures import Procedures
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from settings import Settings, SettingsError, check_authentication, read_settings
 
@@ -48,7 +48,14 @@ if TYPE_CHECKING:
 # The endpoint of every route that comes from a catalog.
 PROCEDURES = "procedures"
 CANNOT_START = (
-    *(SettingsError, CatalogError, ConnectionStringError, EmbeddedError, DriverMissing, TracingUnavailable),
+    *(
+        SettingsError,
+        CatalogError,
+        ConnectionStringError,
+        EmbeddedError,
+        DriverMissing,
+        TracingUnavailable,
+    ),
 )
 
 
@@ -147,7 +154,10 @@ def create_app(
 
     app.register_error_handler(Exception, lambda e: problem_of(e).response())
     delivery.install(app, cors_origins=settings.cors_origins)
-    _add_routes(ProblemApi(app))
+    api = ProblemApi(app)
+    if settings.serves_sample:
+        _add_sample_routes(api)
+    _add_routes(api)
     _check_routes(app, settings)
     app.extensions["catalog"] = catalog = CatalogRoutes(
         databases, taken=python_shapes(app), seconds=settings.catalog_seconds
@@ -182,7 +192,7 @@ def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | N
     return observer
 
 
-def _add_routes(api: Api) -> None:
+def _add_sample_routes(api: Api) -> None:
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
@@ -194,6 +204,9 @@ def _add_routes(api: Api) -> None:
         endpoint="taxidata_amount",
     )
     api.add_resource(Passengers, "/passengers", endpoint="passengers")
+
+
+def _add_routes(api: Api) -> None:
     api.add_resource(HealthLive, "/health/live", endpoint="health_live")
     api.add_resource(HealthReady, "/health/ready", endpoint="health_ready")
     api.add_resource(Landing, "/", endpoint="landing")

@@ -74,7 +74,7 @@ def key_of(procedure: Procedure, noun: str) -> Parameter | None:
     A parameter of which the catalog can't tell whether it is required counts too, so that the
     route does not depend on a right to see the source.
     """
-    plain = noun.replace("_", "")
+    plain = noun.replace("_", "").casefold()
     for wanted in (f"{plain}id", "id", plain):
         for parameter in procedure.inputs:
             name = parameter.folded.replace("_", "")
@@ -97,6 +97,7 @@ def status(method: str, route: str, verb: str) -> Status:
 
 def operation_id(name: str) -> str:
     """getOrder of get_order, getOrderLines of Get_order_lines."""
-    words = [word for word in re.split(r"\W+|_", name) if word]
-    joined = "".join(word[0].upper() + word[1:] for word in words) or "call"
-    return joined[0].lower() + joined[1:]
+    words = [word for word in re.split(r"\W+|_", name) if word] or ["call"]
+    first, *rest = words
+    first = first.lower() if first.isupper() else first[0].lower() + first[1:]
+    return first + "".join(word[0].upper() + word[1:] for word in rest)

@@ -133,5 +133,3 @@ class LiveCatalog:
                 self.refresh()
             except Exception:
                 log.exception("the catalog could not be updated")
-
-

@@ -71,16 +71,15 @@ def _operations(
                     f"{parameter.name or 'an unnamed parameter'} has the type"
                     f" {parameter.type.sql}, which no JSON value stands for"
                 )
-    verb, noun = convention.verb_and_noun(procedure.name)
+    verb, _ = convention.verb_and_noun(procedure.name)
     places = procedure.tags.routes
     if not places:
         place = convention.place(procedure)
         if place.problem:
             raise _NotExposed(place.problem)
         places = tuple((method, place.route) for method in place.methods)
-    methods = [method for method, _ in places]
-    # put_order names its PUT, create_order its POST; the other method gets a name of its own.
-    first = next((method for method in methods if method.lower() == verb), methods[0])
+    # put_order names its PUT, create_order its POST; any other place is named after its route.
+    first = next((place for place in places if place[0].lower() == verb), places[0])
     for method, route in places:
         operation = _operation(procedure, method, route, document, verb)
         if operation.shape in taken:
@@ -88,7 +87,8 @@ def _operations(
                 f"{method} {operation.route} is served by {taken[operation.shape]},"
                 " a Python resource, which comes first"
             )
-        name = procedure.name if method == first else f"{method.lower()}_{noun or verb}"
+        is_first = (method, route) == first
+        name = procedure.name if is_first else f"{method.lower()}{IN_BRACES.sub('', route)}"
         yield replace(
             operation,
             operation_id=convention.operation_id(name),

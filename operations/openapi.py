@@ -10,8 +10,8 @@ from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from catalog.operation import shape_of
 from authentication.api_keys import HEADER as API_KEY_HEADER
+from catalog.operation import shape_of
 from operations.operation import Operation
 from operations.response_models import Document, ProblemDetails
 from protocol.authorization import group_of

@@ -14,7 +14,6 @@ from database.errors import DatabaseError, Kind, NotConfigured
 from databases import Databases
 from operations.operation import operation
 from operations.response_models import Live, Ready
-from settings import TARGETS
 
 KEPT_SECONDS = 3.0
 TIMEOUT_SECONDS = 2.0
@@ -83,7 +82,7 @@ class Readiness:
     def __init__(self, databases: Databases) -> None:
         self._probes = {
             name: Probe(lambda name=name: databases.manager(name).probe(TIMEOUT_SECONDS))
-            for name in TARGETS
+            for name in databases.reported_names()
         }
 
     def report(self) -> dict[str, Any]:

@@ -43,12 +43,15 @@ class Landing(Resource):
             "documentation": url_for("docs"),
             "openapi": url_for("openapi"),
             "health": url_for("health_ready"),
-            "customer": url_for("customer", customer_id=123),
-            "customers": url_for("customers", limit=10),
-            "trips": url_for("taxidata", limit=10),
-            "summary": url_for("taxidata_summary", by="hour"),
-            "passengers": url_for("passengers"),
         }
+        if "customer" in current_app.view_functions:
+            links |= {
+                "customer": url_for("customer", customer_id=123),
+                "customers": url_for("customers", limit=10),
+                "trips": url_for("taxidata", limit=10),
+                "summary": url_for("taxidata_summary", by="hour"),
+                "passengers": url_for("passengers"),
+            }
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
             response = _page("landing.html", health=health, links=links, root=root)

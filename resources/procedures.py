@@ -9,7 +9,6 @@ from typing import Any
 
 from flask import Response, current_app, g, request
 from flask_restful import Resource
-from werkzeug.exceptions import NotFound
 
 from catalog import statements
 from catalog.binding import NO_BODY, bind
@@ -18,8 +17,8 @@ from catalog.statements import KEY_KNOWN, REPLAY_COLUMN, RequestKey
 from connection_manager import ConnectionManager, Rows
 from database.errors import DatabaseError, Kind
 from database.statement import ResultSet, Statement
-from operations.result_body import ContractBreach, ResultBody, is_text, result_body
 from operations.catalog_routes import Match
+from operations.result_body import ContractBreach, ResultBody, is_text, result_body
 from protocol import validation
 from protocol.authorization import caller_claims
 from protocol.formats import ARROW, CSV, JSON, NDJSON, streamed_bytes, wanted_format
@@ -89,7 +88,9 @@ def _call(operation: Operation, values: dict[str, Any], key: RequestKey | None =
 def _write(operation: Operation, values: dict[str, Any], manager: ConnectionManager) -> Response:
     if not operation.exactly_once:
         if "Idempotency-Key" in request.headers:
-            raise Problem("invalid-header", f"Idempotency-Key has no effect here. {operation.why_not}")
+            raise Problem(
+                "invalid-header", f"Idempotency-Key has no effect here. {operation.why_not}"
+            )
         results = _execute(manager, operation, _call(operation, values), repeatable=False)
         return _response(operation, _shaped(operation, results))
     procedure = operation.procedure
@@ -158,8 +159,11 @@ def _list(
 ) -> Response:
     """Rows as they come, with flat memory; a short list is one piece with a length."""
     procedure = operation.procedure
-    if procedure.outputs or procedure.result.many or procedure.result.empty or not (
-        procedure.is_function or procedure.engine == "sqlserver"
+    if (
+        procedure.outputs
+        or procedure.result.many
+        or procedure.result.empty
+        or not (procedure.is_function or procedure.engine == "sqlserver")
     ):
         if media_type != JSON:
             raise Problem("not-acceptable", "This answers application/json only.")
@@ -212,10 +216,12 @@ def _checked(rows: Rows) -> list[str]:
     return names_of(rows.columns)
 
 
-def _pieces(first: list[Any], second: list[Any] | None, rest: Iterator[list[Any]]) -> Iterator[bytes]:
+def _pieces(
+    first: list[Any], second: list[Any] | None, rest: Iterator[list[Any]]
+) -> Iterator[bytes]:
     """JSON text that the database has cut into rows."""
     yield "".join([row[0] for row in first if row[0]]).encode()
-    for batch in ([second] if second else []):
+    for batch in [second] if second else []:
         yield "".join([row[0] for row in batch if row[0]]).encode()
     for batch in rest:
         yield "".join([row[0] for row in batch if row[0]]).encode()

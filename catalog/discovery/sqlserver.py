@@ -16,8 +16,12 @@ from catalog.procedure import Direction, Parameter, Procedure, Result
 from catalog.sql_types import t_sql_type
 from catalog.types import Column, ParameterType, named, table_of, unsupported
 
-# OBJECT_ID is NULL for a view that this engine lacks.
-PROBE = "SELECT OBJECT_ID(N'sys.{}')"
+# NULL for a view that this engine lacks. OBJECT_ID alone might not find a system view everywhere.
+PROBE = """
+SELECT COALESCE(OBJECT_ID(N'sys.{view}'),
+    (SELECT MAX(o.object_id) FROM sys.all_objects AS o
+      WHERE o.schema_id = SCHEMA_ID(N'sys') AND o.name = N'{view}'))
+"""
 STATE = """
 SELECT p.object_id, s.name, p.name, p.modify_date,
        HAS_PERMS_BY_NAME(QUOTENAME(s.name) + N'.' + QUOTENAME(p.name), N'OBJECT', N'EXECUTE')
@@ -230,7 +234,7 @@ class SqlServerReader:
 
 
 def _has(query: Query, view: str) -> bool:
-    return query(PROBE.format(view))[0][0] is not None
+    return query(PROBE.format(view=view))[0][0] is not None
 
 
 def _header(source: str) -> tuple[tuple[HeaderParameter, ...] | None, str]:

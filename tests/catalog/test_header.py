@@ -122,7 +122,7 @@ HEADERS = {
         (p("a", "int"), p("b", "int")),
     ),
     "comment in front": (
-        f"-- CREATE PROCEDURE old @x int AS\n/* CREATE PROC p2 @y int */\nCREATE PROC p @a int {BODY}",
+        f"-- CREATE PROCEDURE old @x int AS\n/* PROC p2 @y int */\nCREATE PROC p @a int {BODY}",
         (p("a", "int"),),
     ),
     "comments everywhere": (
