@@ -139,7 +139,7 @@ def create_app(
             seen.route = asked.url_rule.rule
             if asked.url_rule.endpoint == PROCEDURES:
                 g.match = app.extensions["catalog"].match(asked.path, asked.method)
-                seen.route = g.match.operation.route
+                seen.route = g.match.route
         g.request_id = seen.id
         g.deadline = request_deadline(
             settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),

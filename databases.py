@@ -13,7 +13,7 @@ from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats
 from embedded.cluster import API_ROLE, EmbeddedCluster
-from embedded.sample import deploy_and_fill
+from embedded.sample import SCRIPTS, deploy_and_fill
 from settings import ROOT, TARGETS, Settings, Target, variable_names
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Databases:
                 cluster = EmbeddedCluster(
                     self._settings.local_dir / "postgresql",
                     prepare=deploy_and_fill,
-                    fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
+                    fingerprint=fingerprint(*SCRIPTS, ROOT / "data"),
                     report=self._report,
                 )
                 cluster.start()

@@ -118,7 +118,7 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
         f" {call}"
         " END;"
         " IF @@TRANCOUNT <> 1 BEGIN IF @@TRANCOUNT > 0 ROLLBACK;"
-        f" THROW {TRANSACTION_BROKEN}, N'The procedure ended or left open the transaction.', 1; END;"
+        f" THROW {TRANSACTION_BROKEN}, N'The procedure changed the transaction.', 1; END;"
         " COMMIT;",
         (key.key, key.digest, *declared_values, *argument_values),
     )

@@ -9,7 +9,7 @@ from embedded.cluster import API_ROLE, EmbeddedCluster
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ROOT / "sql" / "postgresql"
+SCRIPTS = tuple(ROOT / "sql" / name for name in ("postgresql", "keys/postgresql", "embedded"))
 DATA = ROOT / "data"
 
 CUSTOMERS = """
@@ -35,7 +35,7 @@ COMMIT;
 
 def deploy_and_fill(cluster: EmbeddedCluster) -> None:
     """Run sql/postgresql/ and load what of the sample was never loaded. May run again."""
-    for script in sorted(SCRIPTS.glob("*.sql")):
+    for script in [script for folder in SCRIPTS for script in sorted(folder.glob("*.sql"))]:
         text = script.read_text(encoding="utf-8")
         cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
     loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()

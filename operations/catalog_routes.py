@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
 from catalog.live import LiveCatalog, Source
@@ -22,10 +22,16 @@ QUERY_SECONDS = 10.0
 
 
 class Match(NamedTuple):
-    """The operation of a request, and the texts of its path by parameter name."""
+    """The operation of a request, and the texts of its path by parameter name; or why there is
+    none, to be raised once the caller is known to be authorized."""
 
-    operation: Operation
-    path: dict[str, str]
+    operation: Operation | None = None
+    path: Mapping[str, str] = {}
+    failure: Exception | None = None
+
+    @property
+    def route(self) -> str | None:
+        return self.operation.route if self.operation else None
 
 
 class CatalogRoutes:
@@ -46,15 +52,15 @@ class CatalogRoutes:
         self.live = LiveCatalog(sources, taken=taken, seconds=seconds, changed=self._changed)
 
     def match(self, path: str, method: str) -> Match:
-        """Raises werkzeug's NotFound and MethodNotAllowed, Unavailable before the first read."""
+        """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""
         try:
             method = "GET" if method == "HEAD" else method
             operation, texts = self._map.bind("").match(path, method=method)
-        except NotFound:
+        except HTTPException as failure:
             unread = self.live.unread
-            if unread:
-                raise Unavailable(f"The catalog of {unread[0]} was never read.") from None
-            raise
+            if unread and isinstance(failure, NotFound):
+                return Match(failure=Unavailable(f"The catalog of {unread[0]} was never read."))
+            return Match(failure=failure)
         return Match(operation, texts)
 
     def allowed(self, path: str) -> list[str]:

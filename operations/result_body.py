@@ -16,6 +16,8 @@ from database.statement import ResultSet
 from protocol.rows import UnusableColumns, json_array, json_value, names_of
 
 FOR_JSON = "JSON_F52E2B61-18A1"
+# The one column of rows that PostgreSQL has encoded.
+ENCODED = ("row_to_json",)
 
 
 class ContractBreach(Exception):
@@ -70,11 +72,7 @@ def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBod
                 body, rows = b"[]", 0
     except UnusableColumns as error:
         raise ContractBreach(str(error)) from None
-    first = None
-    if sets and sets[0].rows and not is_text(sets[0].names):
-        first = {n.lower(): v for n, v in zip(sets[0].names, sets[0].rows[0], strict=True)}
-    elif sets and rows:
-        first = _first_object(body)
+    first = _first_row(sets[0]) if sets and sets[0].rows else None
     return ResultBody(body, rows, first=first, **_headers(http))
 
 
@@ -85,7 +83,7 @@ def is_text(names: Sequence[str]) -> bool:
 
 def _array(found: ResultSet, http: dict[str, Any]) -> bytes:
     """One result set as a JSON array; columns beside Json text go to `http`."""
-    if found.names == ("row_to_json",):
+    if found.names == ENCODED:
         return b"[" + ",".join([row[0] for row in found.rows]).encode() + b"]"
     if not is_text(found.names):
         return json_array(names_of(found.columns), found.rows)
@@ -107,12 +105,17 @@ def _array(found: ResultSet, http: dict[str, Any]) -> bytes:
     return text
 
 
-def _first_object(body: bytes) -> dict[str, Any] | None:
-    document = orjson.loads(body)
-    items = document if isinstance(document, list) else [document]
-    if not items or not isinstance(items[0], dict):
-        return None
-    return {str(name).lower(): value for name, value in items[0].items()}
+def _first_row(found: ResultSet) -> dict[str, Any] | None:
+    if found.names == ENCODED:
+        row = orjson.loads(found.rows[0][0])
+    elif is_text(found.names):
+        document = orjson.loads("".join([row[0] for row in found.rows if row[0]]) or "[]")
+        row = document[0] if isinstance(document, list) and document else document
+        if not isinstance(row, dict):
+            return None
+    else:
+        row = dict(zip(found.names, found.rows[0], strict=True))
+    return {str(name).lower(): value for name, value in row.items()}
 
 
 def _headers(http: dict[str, Any]) -> dict[str, Any]:

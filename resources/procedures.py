@@ -3,8 +3,9 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from flask import Response, current_app, g, request
@@ -45,6 +46,8 @@ class Procedures(Resource):
     put = post = patch = delete = get
 
     def _serve(self) -> Response:
+        if g.match.operation is None:
+            raise g.match.failure
         try:
             return serve(g.match)
         except DatabaseError as error:
@@ -53,7 +56,7 @@ class Procedures(Resource):
             routes = current_app.extensions["catalog"]
             if routes.live.refresh_after_failure():
                 match = routes.match(request.path, request.method)
-                if match.operation != g.match.operation:
+                if match.operation not in (None, g.match.operation):
                     return serve(match)
             missing = _EXPECTS.search(error.message or "")
             if error.native == 201 and missing:
@@ -197,7 +200,7 @@ def _streamed(operation: Operation, rows: Rows, media_type: str) -> Response:
         if media_type != JSON:
             rows.close()
             raise Problem("not-acceptable", "This answers application/json only.")
-        return streamed_bytes(rows, _pieces(first, second, batches), JSON)
+        return streamed_bytes(rows, _pieces(chain([first, second], batches)), JSON)
     refuse_stalled_readers()
     encode = {
         JSON: partial(_json_array, names),
@@ -216,14 +219,9 @@ def _checked(rows: Rows) -> list[str]:
     return names_of(rows.columns)
 
 
-def _pieces(
-    first: list[Any], second: list[Any] | None, rest: Iterator[list[Any]]
-) -> Iterator[bytes]:
+def _pieces(batches: Iterable[list[Any]]) -> Iterator[bytes]:
     """JSON text that the database has cut into rows."""
-    yield "".join([row[0] for row in first if row[0]]).encode()
-    for batch in [second] if second else []:
-        yield "".join([row[0] for row in batch if row[0]]).encode()
-    for batch in rest:
+    for batch in batches:
         yield "".join([row[0] for row in batch if row[0]]).encode()
 
 
@@ -335,7 +333,7 @@ def _refused(faults: Any) -> Problem:
         for place, name, sentence in faults
     ]
     slug = {"path": "invalid-path", "query": "invalid-query"}.get(faults[0][0], "invalid-body")
-    return Problem(slug, "Parameters are refused.", errors=errors)
+    return Problem(slug, "Parameters are refused.", status=400, errors=errors)
 
 
 def _digestible(value: Any) -> Any:
