@@ -52,8 +52,7 @@ class Databases:
 
     def reported_names(self) -> tuple[str, ...]:
         """The names under which readiness is reported: the sample's two where it is served."""
-        sample = TARGETS if self._settings.serves_sample else ()
-        return tuple(dict.fromkeys([*sample, *self._settings.targets]))
+        return self._settings.database_names
 
     def schemas_of(self, name: str) -> tuple[str, ...]:
         """The schemas of a database whose procedures are exposed."""

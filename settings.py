@@ -310,6 +310,12 @@ class Settings:
         """Whether the sample's routes are served: by one of its databases, or the embedded one."""
         return self.embedded or any(name in self.targets for name in TARGETS)
 
+    @property
+    def database_names(self) -> tuple[str, ...]:
+        """The sample's two where it is served, configured or not; then every other database."""
+        sample = TARGETS if self.serves_sample else ()
+        return tuple(dict.fromkeys([*sample, *self.targets]))
+
     def schemas_of(self, database: str) -> tuple[str, ...]:
         """The schemas of `database` whose procedures are exposed."""
         found = (schema for name, schema in self.exposed_schemas if name in ("", database))

@@ -196,10 +196,11 @@ def _repetition(
 
 def _conflict(first: Operation, second: Operation) -> str:
     names = [f"{o.procedure.qualified} of {o.procedure.database}" for o in (first, second)]
-    return (
-        f"{first.method} {first.route} is the route of {names[0]} and of {names[1]}:"
-        " give one of them an @route line of its own, or mark it @private."
-    )
+    remedy = "give one of them an @route line of its own, or mark it @private"
+    if first.procedure.qualified == second.procedure.qualified:
+        schema = f"{first.procedure.database}:{first.procedure.schema}"
+        remedy = f"limit the schema to one of them by EXPOSED_SCHEMAS={schema}"
+    return f"{first.method} {first.route} is the route of {names[0]} and of {names[1]}: {remedy}."
 
 
 def _with_unique_ids(operations: list[Operation]) -> list[Operation]:
