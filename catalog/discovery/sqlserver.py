@@ -252,7 +252,8 @@ def _declared_parameters(
         Parameter(
             p.name,
             _type(p, types),
-            required=p.default is None and not p.is_output,
+            # A table that is left out is an empty one.
+            required=p.default is None and not p.is_output and not p.is_readonly,
             direction=Direction.INOUT if p.is_output else Direction.IN,
             default=p.default,
             description=texts.of(place, p.name),

@@ -100,8 +100,8 @@ def test_on_sql_server_everything_is_read():
     assert shown(save) == [
         ("Phone", "dbo.PhoneNumber", False, "IN"),
         ("Total", "money", False, "INOUT"),
-        ("Lines", "api.OrderLines", True, "IN"),
-        ("Bare", "dbo.OrderLines2", True, "IN"),
+        ("Lines", "api.OrderLines", False, "IN"),
+        ("Bare", "dbo.OrderLines2", False, "IN"),
     ]
     assert order.summary == "One order."
     assert [p.description for p in order.parameters] == [
