@@ -231,7 +231,10 @@ def check_sql(target: str | None, lock_file: Path | None) -> None:
             connection = _open(found)
             try:
                 sentences = missing(connection, needs)
-                procedures[served] = _read_procedures(connection, served)
+                try:
+                    procedures[served] = _read_procedures(connection, served)
+                except pyodbc.Error as error:
+                    sentences.append(f"its procedures could not be read: {error.args[-1]}")
             finally:
                 connection.close()
         except pyodbc.Error as error:

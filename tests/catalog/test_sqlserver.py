@@ -174,6 +174,12 @@ def test_a_table_type_that_makes_a_column_itself_is_not_supported():
     assert order.parameters
 
 
+def test_a_database_without_procedures_costs_one_query():
+    engine = Engine((), STATE=[])
+    assert read(engine) == []
+    assert len(engine.statements) == 1
+
+
 def test_a_login_that_may_not_execute_is_told_apart():
     (order, _) = read(server(STATE=[(*STATE[0][:4], 0), STATE[1]]))
     assert not order.allowed
