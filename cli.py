@@ -2,8 +2,10 @@
 the work."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 from flask import current_app
@@ -41,6 +43,12 @@ FOLDERS = {
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
 )
 @click.option("--skip", multiple=True, metavar="PATTERN", help="Leave out scripts of this name.")
+@click.option(
+    "--app-object-id", type=click.UUID, help="Entra object id of --app-name's managed identity."
+)
+@click.option(
+    "--app-client-id", type=click.UUID, help="Its client id; a user of another id is replaced."
+)
 @click.option("--sample", is_flag=True, help="WWIF: fill empty tables with the shipped sample.")
 def deploy_sql(
     *,
@@ -49,12 +57,17 @@ def deploy_sql(
     app_name: str | None,
     assignments: tuple[str, ...],
     skip: tuple[str, ...],
+    app_object_id: UUID | None,
+    app_client_id: UUID | None,
     sample: bool,
 ) -> None:
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
-    from database.dialects import dialect_of
+    from database.connect.connection_string import ConnectionString
+    from database.connect.credentials import cloud_of
+    from database.dialects import dialect_of, server_of
+    from database.provisioning import prepare_user
     from deploy.deployment import DeploymentError, deploy, plan
     from deploy.sample_rows import fill_empty
 
@@ -63,10 +76,15 @@ def deploy_sql(
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
         variables["AppName"] = app_name
+    elif app_object_id or app_client_id:
+        raise click.BadParameter("It needs --app-name.", param_hint="--app-object-id")
     if not variables.get("AppName"):
         click.echo("No --app-name: the scripts *grants*.sql are left out.")
         skip += ("*grants*.sql",)
-    connection = _connect(target)
+    found = _target(target)
+    server = server_of(ConnectionString(found.connection_string))
+    variables.setdefault("StorageSuffix", cloud_of(server).storage_suffix)
+    connection = _open(found)
     try:
         engine = dialect_of(connection).name
         folder = ROOT / "sql" / FOLDERS[engine, target]
@@ -76,6 +94,17 @@ def deploy_sql(
                 click.echo(f"would run {step}")
             click.echo(f"{len(steps)} batches, none of them run.")
             return
+        if engine == "sqlserver" and app_name:
+            try:
+                prepare_user(
+                    connection,
+                    app_name,
+                    object_id=app_object_id,
+                    client_id=app_client_id,
+                    report=click.echo,
+                )
+            except pyodbc.Error as error:
+                raise click.ClickException(f"User {app_name}: {error.args[-1]}") from error
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
         if sample:
@@ -88,6 +117,45 @@ def deploy_sql(
         connection.close()
 
 
+@sql_commands.command("create-database")
+@click.option("--target", type=click.Choice(TARGETS), required=True, help="Which database.")
+def create_sql_database(target: str) -> None:
+    """Create the database that a SQL Server connection string names, unless it exists.
+
+    For Synapse serverless, which offers no other way but SQL. Its collation is a UTF-8 one.
+    """
+    import pyodbc
+
+    from database.connect.connection_string import ConnectionString
+    from database.provisioning import create_database
+
+    found = _target(target)
+    given = ConnectionString(found.connection_string)
+    name = given.get("DATABASE", "INITIAL CATALOG")
+    if found.driver_family != "sqlserver" or not name:
+        raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
+    key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
+    connection = _open(replace(found, connection_string=str(given.replaced(key, "master"))))
+    try:
+        created = create_database(connection, name)
+    except pyodbc.Error as error:
+        raise click.ClickException(f"Database {name} was not created: {error.args[-1]}") from error
+    finally:
+        connection.close()
+    click.echo(f"Created database {name}." if created else f"Database {name} exists.")
+
+
+@sql_commands.command("driver")
+def show_sql_driver() -> None:
+    """Print the ODBC driver for SQL Server that would be used. Fails if none is installed."""
+    from database.dialects import DriverMissing, find_driver
+
+    try:
+        click.echo(find_driver("sqlserver"))
+    except DriverMissing as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
@@ -95,8 +163,8 @@ def _assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _connect(name: str) -> "pyodbc.Connection":
-    """A connection of its own to WWIF or TAXI; a ClickException says why there is none."""
+def _target(name: str) -> Target:
+    """WWIF or TAXI as configured, else a ClickException."""
     settings = read_settings()
     if settings.embedded:
         raise click.ClickException(
@@ -105,15 +173,16 @@ def _connect(name: str) -> "pyodbc.Connection":
     target = settings.targets.get(name)
     if target is None:
         raise click.ClickException(f"Set the connection string: {', '.join(variable_names(name))}.")
-    return _open(target)
+    return target
 
 
 def _open(target: Target) -> "pyodbc.Connection":
-    """As _connect, to `target`."""
+    """A connection of its own to `target`; a ClickException says why there is none."""
     import pyodbc
 
+    from database.connect.connection_string import ConnectionString
     from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from database.dialects import Driver, DriverMissing
+    from database.dialects import Driver, DriverMissing, server_of
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -121,7 +190,8 @@ def _open(target: Target) -> "pyodbc.Connection":
         driver = Driver(target.connection_string, family=target.driver_family)
         if not driver.wants_token:
             return driver.connect(timeout)
-        tokens = from_environment(settings.identity)
+        server = server_of(ConnectionString(target.connection_string))
+        tokens = from_environment(settings.identity, server=server)
         try:
             return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
         finally:
@@ -370,9 +440,10 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connect.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.connection_string import ConnectionStringError
     from database.connect.tokens import TokenUnavailable, from_environment
-    from database.dialects import wants_token
+    from database.connect.translation import to_odbc
+    from database.dialects import server_of, wants_token
 
     settings = read_settings()
     failed = False
@@ -383,12 +454,11 @@ def token_command() -> None:
             click.echo(f"{name}: {what}; no token needed.")
             continue
         try:
-            if not wants_token(
-                ConnectionString(target.connection_string), family=target.driver_family
-            ):
+            given = to_odbc(target.connection_string, family=target.driver_family)
+            if not wants_token(given, family=target.driver_family):
                 click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
                 continue
-            tokens = from_environment(settings.identity)
+            tokens = from_environment(settings.identity, server=server_of(given))
         except (ConnectionStringError, ValueError) as error:
             click.echo(f"{name}: {error}")
             failed = True

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
+from database.connect.connection_string import ConnectionString
 from database.connect.tokens import from_environment
+from database.dialects import server_of
 from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats
@@ -85,6 +87,7 @@ class Databases:
                 )
                 cluster.start()
                 self._started.append(cluster)
+                cluster.watch()
                 self._cluster = cluster
             return self._cluster
 
@@ -122,7 +125,9 @@ class Databases:
             family=target.driver_family,
             name=target.name,
             observe=self._observe,
-            tokens=from_environment(s.identity),
+            tokens=from_environment(
+                s.identity, server=server_of(ConnectionString(target.connection_string))
+            ),
             login_timeout=s.login_timeout_seconds,
             deadline_seconds=s.request_deadline_seconds,
             min_size=s.pool_min_size,

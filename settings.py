@@ -167,7 +167,7 @@ SETTINGS = (
     ),
     Setting("POOL_MAX_IDLE_SECONDS", "300", "seconds", seconds(1), "idle time before it is closed"),
     Setting("POOL_LEAK_SECONDS", "0", "seconds", seconds(), "checkout worth a warning; 0 is never"),
-    Setting("LOGIN_TIMEOUT_SECONDS", "15", "seconds", seconds(1), "longest wait for a connect"),
+    Setting("LOGIN_TIMEOUT_SECONDS", "30", "seconds", seconds(1), "longest wait for a connect"),
     Setting(
         "REQUEST_DEADLINE_SECONDS", "30", "seconds", seconds(0.05), "for all that a request does"
     ),
