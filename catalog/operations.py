@@ -65,6 +65,9 @@ def _operations(
     _refuse_unless_callable(procedure)
     document = document_of(procedure)
     if document is None:
+        names = [parameter.folded for parameter in procedure.parameters]
+        if len(set(names)) < len(names):
+            raise _NotExposed("two of its parameters have names that differ in case only")
         for parameter in procedure.parameters:
             if not parameter.type.supported:
                 raise _NotExposed(

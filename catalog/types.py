@@ -101,7 +101,7 @@ class ParameterType:
         elif self.kind is Kind.ARRAY and self.element is not None:
             schema = {"type": "array", "items": self.element.json_schema(nullable=True)}
         elif self.kind is Kind.TABLE:
-            schema = {"type": "array", "items": object_schema(self.columns)}
+            schema = {"type": "array", "items": row_schema(self.columns)}
         else:
             schema = {"type": "string", **self._text_schema()}
         return schema
@@ -138,7 +138,7 @@ class Column:
     nullable: bool = True
 
 
-def object_schema(columns: tuple[Column, ...]) -> dict[str, Any]:
+def row_schema(columns: tuple[Column, ...]) -> dict[str, Any]:
     """The JSON Schema of one row as an object."""
     return {
         "type": "object",
