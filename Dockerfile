@@ -27,17 +27,21 @@ FROM ${PYTHON_IMAGE}
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgssapi-krb5-2 libkrb5-3 libodbc2 odbc-postgresql \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin api
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin api \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /var/cache/sql-procedures-api
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /build/odbcinst.ini /tmp/odbcinst.ini
 RUN cat /tmp/odbcinst.ini >> /etc/odbcinst.ini && rm /tmp/odbcinst.ini
 WORKDIR /app
 COPY . .
+# What is shared by the workers is kept in the one folder that belongs to the user.
+ENV LOCAL_DIR=/var/cache/sql-procedures-api
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PORT=8000
 # By number: a cluster that demands a non-root user cannot look a name up.
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/health/live\", timeout=2)"]
-# The control socket wants a home directory, and nobody here would use it.
-CMD ["sh", "-c", "exec gunicorn --no-control-socket --bind 0.0.0.0:$PORT app:app"]
+# The control socket wants a home directory, and nobody here would use it. /dev/shm is writable in
+# a read-only container too, and no disk's delay stops a worker's heartbeat there.
+CMD ["sh", "-c", "exec gunicorn --no-control-socket --worker-tmp-dir /dev/shm --bind 0.0.0.0:$PORT app:app"]

@@ -123,6 +123,7 @@ def create_app(
     app.cli.add_command(cli.token_command)
     app.cli.add_command(cli.auth_commands)
     app.cli.add_command(cli.openapi_command)
+    app.cli.add_command(cli.procedures_command)
 
     app.extensions["authentication"] = authentication = Authentication(settings)
     app.extensions["body_time"] = BodyTime(settings.body_seconds)

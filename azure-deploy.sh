@@ -21,9 +21,10 @@ Each option is also a variable of the environment (in brackets) and has a defaul
   --plan NAME                 [PLAN]              <app name>-plan
   --sku NAME                  [SKU]               B1
   --runtime NAME:VERSION      [RUNTIME]           PYTHON:3.13
-  --startup COMMAND           [STARTUP]           gunicorn app:app
-  --health-path PATH          [HEALTH_PATH]       /health/ready
+  --startup COMMAND           [STARTUP]           exec gunicorn app:app
+  --health-path PATH          [HEALTH_PATH]       /health/live
   --setting KEY=VALUE         an app setting; may be given again. The value is not printed.
+                              AUTH is required, unless the web app has it already.
 
 Databases: at least one of these.
   --create-sql                [CREATE_SQL=1]      make the Azure SQL server and database if absent
@@ -33,7 +34,9 @@ Databases: at least one of these.
   --sql-admin-name NAME       [SQL_ADMIN_NAME]    the signed-in user   (Entra administrator)
   --sql-admin-id OBJECT_ID    [SQL_ADMIN_ID]      the signed-in user
   --sql-admin-type TYPE       [SQL_ADMIN_TYPE]    User (or Group, Application)
-  --client-ip ADDRESS         [CLIENT_IP]         none; let this machine reach a server made here
+  --use-free-limit            [USE_FREE_LIMIT=1]  make the database within Azure's monthly free limit
+  --client-ip ADDRESS         [CLIENT_IP]         none; let this machine reach a server made here;
+                                                  auto: the address that the server refuses
   --synapse-workspace NAME    [SYNAPSE_WORKSPACE] none
   --taxi-database NAME        [TAXI_DATABASE]     TAXI
   --storage-account NAME      [STORAGE_ACCOUNT]   none; required with --synapse-workspace
@@ -42,7 +45,7 @@ Databases: at least one of these.
   WWIF_CONNECTION_STRING, TAXI_CONNECTION_STRING  whole connection strings instead, from the
                               environment only: a flag would show them to every `ps`
 
-  --no-grants                 [NO_GRANTS=1]       print the SQL for the app's identity, run none
+  --no-grants                 [NO_GRANTS=1]       run no SQL, assign no role; print both
   --yes                       [YES=1]             do not ask before --delete
 TEXT
 }
@@ -59,8 +62,9 @@ APP_NAME="${APP_NAME:-}"
 PLAN="${PLAN:-}"
 SKU="${SKU:-B1}"
 RUNTIME="${RUNTIME:-PYTHON:3.13}"
-STARTUP="${STARTUP:-gunicorn app:app}"
-HEALTH_PATH="${HEALTH_PATH:-/health/ready}"
+# Without exec a shell would be process 1, and keep the SIGTERM of a stop from gunicorn.
+STARTUP="${STARTUP:-exec gunicorn app:app}"
+HEALTH_PATH="${HEALTH_PATH:-/health/live}"
 CREATE_SQL="${CREATE_SQL:-}"
 SQL_SERVER="${SQL_SERVER:-}"
 SQL_RESOURCE_GROUP="${SQL_RESOURCE_GROUP:-}"
@@ -68,6 +72,7 @@ SQL_DATABASE="${SQL_DATABASE:-WWI}"
 SQL_ADMIN_NAME="${SQL_ADMIN_NAME:-}"
 SQL_ADMIN_ID="${SQL_ADMIN_ID:-}"
 SQL_ADMIN_TYPE="${SQL_ADMIN_TYPE:-User}"
+USE_FREE_LIMIT="${USE_FREE_LIMIT:-}"
 CLIENT_IP="${CLIENT_IP:-}"
 SYNAPSE_WORKSPACE="${SYNAPSE_WORKSPACE:-}"
 TAXI_DATABASE="${TAXI_DATABASE:-TAXI}"
@@ -88,6 +93,7 @@ while [ $# -gt 0 ]; do
         --dry-run) DRY_RUN=1; shift; continue ;;
         --delete) DELETE=1; shift; continue ;;
         --create-sql) CREATE_SQL=1; shift; continue ;;
+        --use-free-limit) USE_FREE_LIMIT=1; shift; continue ;;
         --no-grants) NO_GRANTS=1; shift; continue ;;
         --yes) YES=1; shift; continue ;;
         --*) ;;
@@ -151,8 +157,11 @@ run() {
 ask() {
     local placeholder="$1"
     shift
-    # `az ad` asks the directory, which knows no subscriptions and refuses the option.
-    [ "$1" = ad ] || set -- "$@" --subscription "$SUBSCRIPTION"
+    # `az ad` and `az cloud` refuse the option: neither belongs to a subscription.
+    case "$1" in
+        ad | cloud) ;;
+        *) set -- "$@" --subscription "$SUBSCRIPTION" ;;
+    esac
     show az "$@" --output tsv
     if [ -n "$DRY_RUN" ]; then
         printf '%s' "$placeholder"
@@ -169,6 +178,13 @@ run_reading() {
     show az "$@" --subscription "$SUBSCRIPTION"
     printf '    where @- reads: %s\n' "$shown" >&2
     [ -n "$DRY_RUN" ] || printf '%s' "$text" | az "$@" --subscription "$SUBSCRIPTION" --output none
+}
+
+# watched FILE command…: run the command, with a copy of its standard error in FILE.
+watched() {
+    local file="$1"
+    shift
+    { "$@" 2>&1 >&3 | tee "$file" >&2; } 3>&1
 }
 
 # A connection string with the value of its password left out, braced or not.
@@ -242,7 +258,7 @@ named() {
 # --- --delete -------------------------------------------------------------------------------------
 
 delete_all() {
-    local tag principal storage there
+    local tag there
     if [ -z "$YES" ] && [ -z "$DRY_RUN" ]; then
         printf "Remove web app '%s' and what was made with it in group '%s'? Type its name: " \
             "$APP_NAME" "$RESOURCE_GROUP" >&2
@@ -254,14 +270,6 @@ delete_all() {
     if [ "$there" != true ]; then
         say "There is no group '$RESOURCE_GROUP': nothing to remove."
         return
-    fi
-    if [ -n "$STORAGE_ACCOUNT" ]; then
-        # An assignment outlives its identity, and then only its object id is left to see.
-        principal="$(ask PRINCIPAL-ID webapp list --resource-group "$RESOURCE_GROUP" \
-            --query "[?name=='$APP_NAME'].identity.principalId")"
-        storage="$(ask STORAGE-ID storage account show --name "$STORAGE_ACCOUNT" --query id)"
-        [ -z "$principal" ] || run role assignment delete --assignee "$principal" \
-            --role "Storage Blob Data Reader" --scope "$storage"
     fi
     tag="$(ask azure-deploy.sh group show --name "$RESOURCE_GROUP" --query 'tags."made-by"')"
     if [ "$tag" = azure-deploy.sh ]; then
@@ -281,20 +289,20 @@ if [ -n "$DELETE" ]; then
     exit 0
 fi
 
-# --- which databases ------------------------------------------------------------------------------
+# --- what must hold before anything is created ----------------------------------------------------
 
-WWIF="$WWIF_CONNECTION_STRING"
-TAXI="$TAXI_CONNECTION_STRING"
-if [ -z "$WWIF" ] && [ -n "$SQL_SERVER" ]; then
-    WWIF="$(connection_string "$SQL_SERVER.database.windows.net" "$SQL_DATABASE")"
+project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+# Never a flask from PATH: it would run another environment's packages.
+FLASK="$project/.venv/bin/flask"
+
+if [ ! -f "$project/app.py" ] || [ ! -f "$project/requirements.txt" ]; then
+    stop "app.py and requirements.txt must lie beside this script: that folder is what is deployed."
 fi
-if [ -n "$SYNAPSE_WORKSPACE" ]; then
-    [ -n "$STORAGE_ACCOUNT" ] ||
-        stop "STORAGE_ACCOUNT is unset: name the account that holds the taxi files (--storage-account)."
-    TAXI="${TAXI:-$(connection_string "$SYNAPSE_WORKSPACE-ondemand.sql.azuresynapse.net" "$TAXI_DATABASE")}"
-fi
-[ -n "$WWIF$TAXI" ] ||
+[ -n "$WWIF_CONNECTION_STRING$TAXI_CONNECTION_STRING$SQL_SERVER$SYNAPSE_WORKSPACE" ] ||
     stop "no database is named: give --create-sql, --sql-server or --synapse-workspace, or set WWIF_CONNECTION_STRING or TAXI_CONNECTION_STRING."
+if [ -n "$SYNAPSE_WORKSPACE" ] && [ -z "$STORAGE_ACCOUNT" ]; then
+    stop "STORAGE_ACCOUNT is unset: name the account that holds the taxi files (--storage-account)."
+fi
 for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
     case "$setting" in
         [A-Za-z_]*=*) ;;
@@ -302,24 +310,139 @@ for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
     esac
 done
 
-project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-if [ ! -f "$project/app.py" ] || [ ! -f "$project/requirements.txt" ]; then
-    stop "app.py and requirements.txt must lie beside this script: that folder is what is deployed."
+# A health check that logs in keeps a serverless database awake, so the two are chosen together.
+AUTO_PAUSE_MINUTES=60
+case "$HEALTH_PATH" in
+    / | /health/live) ;;
+    *)
+        [ -z "$USE_FREE_LIMIT" ] ||
+            stop "--health-path $HEALTH_PATH logs in to the database all day, which would use up the free 100,000 vCore seconds of a month within three days: leave out --use-free-limit, or use /health/live."
+        AUTO_PAUSE_MINUTES=-1
+        ;;
+esac
+
+group_exists="$(ask false group exists --name "$RESOURCE_GROUP")"
+app_exists=""
+if [ "$group_exists" = true ] && named "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
+    app_exists=1
+fi
+
+CONFIGURED=""
+AUTH_VALUE=""
+if [ -n "$app_exists" ]; then
+    CONFIGURED="$(ask "" webapp config appsettings list --name "$APP_NAME" \
+        --resource-group "$RESOURCE_GROUP" --query "[?value!=''].name")"
+    AUTH_VALUE="$(ask "" webapp config appsettings list --name "$APP_NAME" \
+        --resource-group "$RESOURCE_GROUP" --query "[?name=='AUTH'].value")"
+fi
+# A --setting outranks what the web app has.
+for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
+    CONFIGURED="$(printf '%s\n' "$CONFIGURED" | grep -Fvx -- "${setting%%=*}" || true)"
+    [ -z "${setting#*=}" ] || CONFIGURED="$CONFIGURED
+${setting%%=*}"
+    case "$setting" in AUTH=*) AUTH_VALUE="${setting#*=}" ;; esac
+done
+
+configured() { printf '%s\n' "$CONFIGURED" | grep -Fqx -- "$1"; }
+
+# What App Service would otherwise show as a start that never ends.
+refuse_without_authentication() {
+    local methods name
+    methods=",$(printf '%s' "$AUTH_VALUE" | tr -d ' ' | tr '[:upper:]' '[:lower:]'),"
+    case "$methods" in
+        ,, | ,loopback,)
+            printf '%s' "AUTH is not set, and without it the API refuses to start on App Service: give --setting AUTH=keys and --setting API_KEYS=..., or AUTH=oidc, easyauth, or AUTH=none to let everybody in (docs/authentication.md)."
+            return ;;
+    esac
+    for name in keys:API_KEYS oidc:OIDC_ISSUER oidc:OIDC_AUDIENCE; do
+        case "$methods" in
+            *",${name%%:*},"*)
+                configured "${name#*:}" || {
+                    printf '%s' "AUTH=${name%%:*} needs ${name#*:}: give --setting ${name#*:}=... (docs/authentication.md)."
+                    return
+                } ;;
+        esac
+    done
+    case "$methods" in
+        *,easyauth,*)
+            [ -n "$app_exists" ] ||
+                printf '%s' "AUTH=easyauth needs App Service's own sign-in, which a web app that does not exist yet cannot have: deploy with AUTH=keys, switch the sign-in on, and give --setting AUTH=easyauth then." ;;
+    esac
+}
+
+refused="$(refuse_without_authentication)"
+if [ -n "$refused" ]; then
+    [ -n "$DRY_RUN" ] || stop "$refused Nothing was created."
+    say "A run would stop here, unless the web app has it already: $refused" >&2
+fi
+
+runs_sql=""
+if [ -z "$NO_GRANTS" ]; then
+    if [ -n "$SQL_SERVER" ] && [ -z "$WWIF_CONNECTION_STRING" ]; then runs_sql=1; fi
+    if [ -n "$SYNAPSE_WORKSPACE" ] && [ -z "$TAXI_CONNECTION_STRING" ]; then runs_sql=1; fi
+fi
+
+# flask_here words…: flask of this checkout with no connection string but those of the caller.
+# Empty, not unset: an empty variable also outranks a line of .env.
+flask_here() (
+    cd "$project"
+    for prefix in SQLAZURECONNSTR SQLCONNSTR CUSTOMCONNSTR POSTGRESQLCONNSTR; do
+        export "${prefix}_WWIF=" "${prefix}_TAXI="
+    done
+    [ -z "${TARGET_NAME:-}" ] || export "SQLAZURECONNSTR_$TARGET_NAME=$TARGET_STRING"
+    exec "$FLASK" "$@"
+)
+
+if [ -n "$runs_sql" ]; then
+    show .venv/bin/flask sql driver
+    if [ -z "$DRY_RUN" ]; then
+        [ -x "$FLASK" ] ||
+            stop "there is no .venv here, which runs the SQL scripts: start scripts/run once, stop it with Ctrl-C, and run this again. Or give --no-grants. Nothing was created."
+        flask_here sql driver >&2 ||
+            stop "this machine cannot run the SQL scripts; the message is above. Or give --no-grants. Nothing was created."
+    fi
+fi
+if [ -z "$DRY_RUN" ]; then
+    git -C "$project" rev-parse --quiet --verify HEAD >/dev/null ||
+        stop "'$project' is not a git checkout with a commit: the files that git tracks are what is deployed. Nothing was created."
+fi
+
+# The cloud that az is logged in to: public, China or US Government.
+SQL_SUFFIX="$(ask .database.windows.net cloud show --query suffixes.sqlServerHostname)"
+WWIF="$WWIF_CONNECTION_STRING"
+TAXI="$TAXI_CONNECTION_STRING"
+if [ -z "$WWIF" ] && [ -n "$SQL_SERVER" ]; then
+    WWIF="$(connection_string "$SQL_SERVER$SQL_SUFFIX" "$SQL_DATABASE")"
+fi
+if [ -n "$SYNAPSE_WORKSPACE" ]; then
+    STORAGE_ID="$(ask STORAGE-ID storage account show --name "$STORAGE_ACCOUNT" --query id)" ||
+        stop "there is no storage account '$STORAGE_ACCOUNT' in this subscription. Nothing was created."
+    WORKSPACE="$(ask WORKSPACE-ID resource list --name "$SYNAPSE_WORKSPACE" \
+        --resource-type Microsoft.Synapse/workspaces --query "[0].id")"
+    [ -n "$WORKSPACE" ] ||
+        stop "there is no Synapse workspace '$SYNAPSE_WORKSPACE' in this subscription. Nothing was created."
+    WORKSPACE_PRINCIPAL="$(ask WORKSPACE-PRINCIPAL-ID resource show --ids "$WORKSPACE" \
+        --query identity.principalId)"
+    SYNAPSE_HOST="$(ask "$SYNAPSE_WORKSPACE-ondemand.sql.azuresynapse.net" resource show \
+        --ids "$WORKSPACE" --query properties.connectivityEndpoints.sqlOnDemand)"
+    if [ -z "$WORKSPACE_PRINCIPAL" ] || [ -z "$SYNAPSE_HOST" ]; then
+        stop "Synapse workspace '$SYNAPSE_WORKSPACE' has no identity or no serverless SQL endpoint. Nothing was created."
+    fi
+    TAXI="${TAXI:-$(connection_string "$SYNAPSE_HOST" "$TAXI_DATABASE")}"
 fi
 
 # --- group, plan, app, identity -------------------------------------------------------------------
 # The app is made empty and configured before it gets its code: started without connection strings
-# it would refuse, and `az webapp up` would report a failed start.
+# it would refuse. Of an app that exists, the plan is left alone, whatever its size and name.
 
-group_exists="$(ask false group exists --name "$RESOURCE_GROUP")"
 if [ "$group_exists" != true ]; then
     run group create --name "$RESOURCE_GROUP" --location "$LOCATION" --tags "$TAG"
 fi
-if ! named "$PLAN" appservice plan list --resource-group "$RESOURCE_GROUP"; then
-    run appservice plan create --name "$PLAN" --resource-group "$RESOURCE_GROUP" \
-        --location "$LOCATION" --is-linux --sku "$SKU" --tags "$TAG"
-fi
-if ! named "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
+if [ -z "$app_exists" ]; then
+    if ! named "$PLAN" appservice plan list --resource-group "$RESOURCE_GROUP"; then
+        run appservice plan create --name "$PLAN" --resource-group "$RESOURCE_GROUP" \
+            --location "$LOCATION" --is-linux --sku "$SKU" --tags "$TAG"
+    fi
     run webapp create --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" --plan "$PLAN" \
         --runtime "$RUNTIME" --https-only true --basic-auth Disabled --tags "$TAG"
 fi
@@ -329,6 +452,12 @@ PRINCIPAL_ID="$(ask PRINCIPAL-ID webapp identity assign --name "$APP_NAME" \
 [ -n "$PRINCIPAL_ID" ] || stop "web app '$APP_NAME' got no system-assigned identity."
 
 # --- Azure SQL ------------------------------------------------------------------------------------
+
+open_firewall() {
+    run sql server firewall-rule create --name DeployingMachine \
+        --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER" \
+        --start-ip-address "$1" --end-ip-address "$1"
+}
 
 if [ -n "$CREATE_SQL" ]; then
     if ! named "$SQL_SERVER" sql server list --resource-group "$SQL_RESOURCE_GROUP"; then
@@ -347,38 +476,46 @@ if [ -n "$CREATE_SQL" ]; then
             --minimal-tls-version 1.2
     fi
     if ! named "$SQL_DATABASE" sql db list --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER"; then
+        capacity=1
+        free=()
+        if [ -n "$USE_FREE_LIMIT" ]; then
+            capacity=2 # as in Microsoft's example of the free offer
+            free=(--use-free-limit true --free-limit-exhaustion-behavior AutoPause)
+        fi
         run sql db create --name "$SQL_DATABASE" --resource-group "$SQL_RESOURCE_GROUP" \
-            --server "$SQL_SERVER" --edition GeneralPurpose --family Gen5 --capacity 1 \
-            --compute-model Serverless --min-capacity 0.5 --auto-pause-delay 60 \
-            --backup-storage-redundancy Local --yes
+            --server "$SQL_SERVER" --edition GeneralPurpose --family Gen5 --capacity "$capacity" \
+            --compute-model Serverless --min-capacity 0.5 \
+            --auto-pause-delay="$AUTO_PAUSE_MINUTES" \
+            --backup-storage-redundancy Local --yes ${free[@]+"${free[@]}"}
     fi
     # 0.0.0.0 is not an address here: it stands for "services within Azure".
     run sql server firewall-rule create --name AllowAzureServices \
         --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER" \
         --start-ip-address 0.0.0.0 --end-ip-address 0.0.0.0
-    if [ -n "$CLIENT_IP" ]; then
-        run sql server firewall-rule create --name DeployingMachine \
-            --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER" \
-            --start-ip-address "$CLIENT_IP" --end-ip-address "$CLIENT_IP"
-    fi
+    case "$CLIENT_IP" in '' | auto) ;; *) open_firewall "$CLIENT_IP" ;; esac
 fi
 
 # --- Synapse: who may read the files ---------------------------------------------------------------
-# The procedures of sql/synapse read as the workspace's identity; the app's own is asked where an
-# external data source has no credential (Entra pass-through).
+# The procedures of sql/synapse read through a database scoped credential, as the workspace's own
+# identity. The app's identity needs REFERENCES on that credential, and no role on the storage.
 
 if [ -n "$SYNAPSE_WORKSPACE" ]; then
-    STORAGE_ID="$(ask STORAGE-ID storage account show --name "$STORAGE_ACCOUNT" --query id)"
-    [ -n "$STORAGE_ID" ] || stop "there is no storage account '$STORAGE_ACCOUNT' in this subscription."
-    WORKSPACE_ID="$(ask WORKSPACE-PRINCIPAL-ID resource list --name "$SYNAPSE_WORKSPACE" \
-        --resource-type Microsoft.Synapse/workspaces --query "[0].identity.principalId")"
-    [ -n "$WORKSPACE_ID" ] || stop "there is no Synapse workspace '$SYNAPSE_WORKSPACE' in this subscription."
+    there="$(ask false storage container-rm exists --name "$STORAGE_CONTAINER" \
+        --storage-account "$STORAGE_ID" --query exists)"
+    if [ "$there" != true ]; then
+        run storage container-rm create --name "$STORAGE_CONTAINER" --storage-account "$STORAGE_ID" \
+            --public-access off
+    fi
     # Naming the principal's type spares a look-up that fails while a new identity spreads.
-    for principal in "$WORKSPACE_ID" "$PRINCIPAL_ID"; do
-        run role assignment create --assignee-object-id "$principal" \
-            --assignee-principal-type ServicePrincipal \
-            --role "Storage Blob Data Reader" --scope "$STORAGE_ID"
-    done
+    set -- role assignment create --assignee-object-id "$WORKSPACE_PRINCIPAL" \
+        --assignee-principal-type ServicePrincipal --role "Storage Blob Data Reader" \
+        --scope "$STORAGE_ID/blobServices/default/containers/$STORAGE_CONTAINER"
+    if [ -z "$NO_GRANTS" ]; then
+        run "$@"
+    else
+        say "The role of the Synapse workspace, which an owner of the storage account assigns:"
+        show az "$@" 2>&1
+    fi
 fi
 
 # --- settings of the app --------------------------------------------------------------------------
@@ -391,9 +528,17 @@ set_connection_string() {
 [ -z "$WWIF" ] || set_connection_string WWIF "$WWIF"
 [ -z "$TAXI" ] || set_connection_string TAXI "$TAXI"
 
-# The platform installs requirements.txt after unpacking.
-run webapp config appsettings set --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
-    --settings SCM_DO_BUILD_DURING_DEPLOYMENT=true
+# What the web app has, or --setting gives, stays. The platform installs requirements.txt after
+# unpacking, stands in front as one proxy, and kills a container 5 s after SIGTERM unless told more:
+# gunicorn's graceful_timeout and some seconds.
+defaults=()
+for setting in SCM_DO_BUILD_DURING_DEPLOYMENT=true TRUSTED_PROXIES=1 \
+    WEBSITES_CONTAINER_STOP_TIME_LIMIT=60; do
+    configured "${setting%%=*}" || defaults+=("$setting")
+done
+[ "${#defaults[@]}" -eq 0 ] ||
+    run webapp config appsettings set --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
+        --settings "${defaults[@]}"
 for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
     run_reading "$setting" "${setting%%=*}=***" webapp config appsettings set \
         --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" --settings @-
@@ -407,11 +552,14 @@ run webapp config set --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
     --startup-file "$STARTUP" --min-tls-version 1.2 --ftps-state Disabled \
     --http20-enabled true --always-on "$always_on" \
     --generic-configurations "{\"healthCheckPath\": \"$HEALTH_PATH\"}"
+# Else `az webapp log tail` has nothing to show.
+run webapp log config --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
+    --docker-container-logging filesystem
 
 # --- procedures and grants in the databases -------------------------------------------------------
 
-FLASK="$project/.venv/bin/flask"
-[ -x "$FLASK" ] || FLASK="$(command -v flask || true)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
 
 # The text of the grants, with the app's name as an identifier (`]` doubled, though no app's name
 # holds one).
@@ -424,34 +572,55 @@ print_grants() {
         sed "s/\$(AppName)/$name/g" "$file"
         printf '\n'
     done
+    printf -- '-- If another principal has that name too (error 33131), on Azure SQL first:\n'
+    printf -- "-- CREATE USER [%s] FROM EXTERNAL PROVIDER WITH OBJECT_ID = '%s';\n\n" \
+        "$name" "$PRINCIPAL_ID"
 }
 
-# deploy_sql TARGET CONNECTION_STRING words…: true if it ran. The token is the caller's own, handed
+# flask_sql TARGET CONNECTION_STRING words…: true if it ran. The token is the caller's own, handed
 # on in the environment: a command line is readable by every process of the machine.
-deploy_sql() {
-    local target="$1" string="$2" token
+flask_sql() {
+    local token
+    TARGET_NAME="$1" TARGET_STRING="$2"
     shift 2
-    set -- sql deploy --target "$target" --app-name "$APP_NAME" "$@"
-    show "SQLAZURECONNSTR_$target=$(redacted "$string")" flask "$@"
+    show "SQLAZURECONNSTR_$TARGET_NAME=$(redacted "$TARGET_STRING")" .venv/bin/flask sql "$@"
     say "    where TOKEN, in the environment, is the answer of: az account get-access-token" >&2
     [ -z "$DRY_RUN" ] || return 0
-    [ -n "$FLASK" ] || { say "flask is not installed here: start scripts/run once, which makes .venv."; return 1; }
-    token="$(az account get-access-token --resource https://database.windows.net/ \
+    token="$(az account get-access-token --resource "https://${SQL_SUFFIX#.}/" \
         --subscription "$SUBSCRIPTION" --query accessToken --output tsv)" || return 1
-    (
-        cd "$project"
-        # Empty, not unset: an empty variable also outranks a line of .env.
-        for prefix in SQLAZURECONNSTR SQLCONNSTR CUSTOMCONNSTR POSTGRESQLCONNSTR; do
-            export "${prefix}_WWIF=" "${prefix}_TAXI="
-        done
-        export TOKEN="$token" "SQLAZURECONNSTR_$target=$string"
-        exec "$FLASK" "$@"
-    )
+    TOKEN="$token" watched "$work/sql.txt" flask_here sql "$@"
 }
 
-deploy_wwif() { deploy_sql WWIF "$WWIF"; }
+# The ids of the app's identity: its object id, and its client id once the directory knows it, which
+# takes some minutes. They tell it apart from another of the same name, and from a deleted one.
+identity_options() {
+    CLIENT_ID="${CLIENT_ID:-$(ask CLIENT-ID ad sp show --id "$PRINCIPAL_ID" --query appId || true)}"
+    IDENTITY=(--app-name "$APP_NAME")
+    [ -z "$CLIENT_ID" ] || IDENTITY+=(--app-client-id "$CLIENT_ID")
+}
+CLIENT_ID=""
+IDENTITY=()
+
+deploy_wwif() {
+    local address
+    identity_options
+    set -- WWIF "$WWIF" deploy --target WWIF "${IDENTITY[@]}" --app-object-id "$PRINCIPAL_ID"
+    flask_sql "$@" && return
+    [ "$CLIENT_IP" = auto ] && [ -n "$CREATE_SQL" ] || return 1
+    # Error 40615 names the address that the server saw.
+    address="$(sed -n "s/.*Client with IP address '\([0-9.]*\)' is not allowed.*/\1/p" \
+        "$work/sql.txt" | head -n 1)"
+    [ -n "$address" ] || return 1
+    open_firewall "$address" && flask_sql "$@"
+}
+
+# A serverless SQL pool has no databases at first, and only SQL creates one. Its CREATE USER has no
+# WITH OBJECT_ID.
 deploy_taxi() {
-    deploy_sql TAXI "$TAXI" --set "StorageAccount=$STORAGE_ACCOUNT" \
+    flask_sql TAXI "$TAXI" create-database --target TAXI || return 1
+    identity_options
+    flask_sql TAXI "$TAXI" deploy --target TAXI "${IDENTITY[@]}" \
+        --set "StorageAccount=$STORAGE_ACCOUNT" \
         --set "Container=$STORAGE_CONTAINER" --set "Path=$STORAGE_PATH"
 }
 
@@ -472,36 +641,64 @@ if [ -n "$TAXI" ]; then
 fi
 
 # --- the code -------------------------------------------------------------------------------------
-# `az webapp up` packs the folder it stands in, whole: a copy without the caches, the embedded
-# database, .env and the tests; and the defaults it writes (.azure/config) stay in the copy.
+# The files that git tracks, as they are now, changes without a commit included. No tests, no
+# sample, and no package.json, for which the platform would look for Node.
 
-say "+ cd <copy of $project without hidden files, tests and virtual environments>" >&2
+untracked="$(git -C "$project" ls-files --others --exclude-standard 2>/dev/null || true)"
+[ -z "$untracked" ] || say "Not deployed, since git does not track them:
+$untracked"
+package=code.zip
+tree=""
 if [ -z "$DRY_RUN" ]; then
-    copy="$(mktemp -d)"
-    trap 'rm -rf "$copy"' EXIT
-    tar -C "$project" -cf - --exclude './.*' --exclude './tests' --exclude './bench' \
-        --exclude './data' --exclude './venv' --exclude './antenv' --exclude '__pycache__' \
-        --exclude 'node_modules' . | tar -C "$copy" -xf -
-    cd "$copy"
+    package="$work/code.zip"
+    # A commit of the changed files, on no branch; empty if nothing has changed.
+    tree="$(git -C "$project" stash create)"
 fi
-run webapp up --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" --plan "$PLAN" \
-    --location "$LOCATION" --sku "$SKU" --os-type Linux --runtime "$RUNTIME" \
-    --basic-auth Disabled --track-status true
-cd "$project"
+set -- git archive --format=zip --output "$package" "${tree:-HEAD}" -- . ':(exclude).*' \
+    ':(exclude)tests' ':(exclude)bench' ':(exclude)data' ':(exclude)package*.json'
+show "$@"
+[ -n "$DRY_RUN" ] || (cd "$project" && "$@")
+
+deploy_code() {
+    watched "$work/deploy.txt" run webapp deploy --name "$APP_NAME" \
+        --resource-group "$RESOURCE_GROUP" --src-path "$package" --type zip \
+        --track-status true
+}
+
+code_waits=""
+if ! deploy_code; then
+    # The deployment service restarts after a change of settings, and drops what it was doing.
+    if ! grep -qi 'container restart' "$work/deploy.txt" || ! deploy_code; then code_waits=failed; fi
+fi
 
 # A new identity takes minutes to be known to the databases; the deployment has passed since.
 if [ "$wwif_waits" = failed ]; then deploy_wwif && wwif_waits=""; fi
 if [ "$taxi_waits" = failed ]; then deploy_taxi && taxi_waits=""; fi
 
+# --- what is left to do ---------------------------------------------------------------------------
+
+if [ -n "$SYNAPSE_WORKSPACE" ]; then
+    folder="${STORAGE_PATH%/*}"
+    folder="${folder#/}"
+    say "The trips are the Parquet files $STORAGE_PATH of container '$STORAGE_CONTAINER' in account '$STORAGE_ACCOUNT'. To upload the sample (your account needs the role Storage Blob Data Contributor there):"
+    show az storage blob upload --auth-mode login --account-name "$STORAGE_ACCOUNT" \
+        --container-name "$STORAGE_CONTAINER" --name "${folder:+$folder/}taxidata.parquet" \
+        --file data/taxidata.parquet 2>&1
+fi
 HOST="$(ask HOST webapp show --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
     --query defaultHostName)"
-say "Running: https://$HOST/"
-say "Ready when this answers 200: https://$HOST$HEALTH_PATH"
-case " ${SETTINGS[*]-}" in
-    *" AUTH="*) ;;
-    *) say "It starts once it is told who may call: --setting AUTH=... (docs/authentication.md), if never set." ;;
+if [ -z "$code_waits" ]; then
+    say "Running: https://$HOST/"
+    say "Whether its databases answer: https://$HOST/health/ready (this logs in, and so wakes a database that is paused)"
+fi
+case "$wwif_waits$taxi_waits" in
+    *printed*) say "Have an administrator of the database run sql/azure-sql and sql/synapse, with the grants printed above." ;;
 esac
 case "$wwif_waits$taxi_waits" in
-    *failed*) stop "the code is deployed, but not all of the SQL: the message above says why, docs/azure.md what it means. Run this again, or have an administrator run the folders sql/azure-sql and sql/synapse." ;;
-    *printed*) say "Have an administrator of the database run the grants printed above." ;;
+    *failed*) say "Not all of the SQL has run: the message above says why, docs/azure.md what it means. Run this again, or have an administrator run the folders sql/azure-sql and sql/synapse." >&2 ;;
+esac
+[ -z "$code_waits" ] ||
+    stop "the app was not deployed, or did not start: 'az webapp log tail --name $APP_NAME --resource-group $RESOURCE_GROUP' shows why. Then run this again."
+case "$wwif_waits$taxi_waits" in
+    *failed*) stop "the code is deployed, but not all of the SQL." ;;
 esac

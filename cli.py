@@ -2,8 +2,10 @@
 the work."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 from flask import current_app
@@ -14,11 +16,16 @@ from settings import TARGETS, Target, read_settings, variable_names
 if TYPE_CHECKING:
     import pyodbc
 
+    from catalog.operations import Catalog
+    from catalog.procedure import Procedure
+
 sql_commands = AppGroup("sql", help="Deploy and check the stored procedures.")
 taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded default.")
 auth_commands = AppGroup("auth", help="Make the credentials that AUTH asks for.")
 
 ROOT = Path(__file__).resolve().parent
+# Where flask sql check looks for the contract.
+LOCK_FILE = "procedures.lock.json"
 # Which folder of sql/ a target's scripts lie in, by what the engine calls itself.
 FOLDERS = {
     ("sqlserver", "WWIF"): "azure-sql",
@@ -36,6 +43,12 @@ FOLDERS = {
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
 )
 @click.option("--skip", multiple=True, metavar="PATTERN", help="Leave out scripts of this name.")
+@click.option(
+    "--app-object-id", type=click.UUID, help="Entra object id of --app-name's managed identity."
+)
+@click.option(
+    "--app-client-id", type=click.UUID, help="Its client id; a user of another id is replaced."
+)
 @click.option("--sample", is_flag=True, help="WWIF: fill empty tables with the shipped sample.")
 def deploy_sql(
     *,
@@ -44,12 +57,17 @@ def deploy_sql(
     app_name: str | None,
     assignments: tuple[str, ...],
     skip: tuple[str, ...],
+    app_object_id: UUID | None,
+    app_client_id: UUID | None,
     sample: bool,
 ) -> None:
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
-    from database.dialects import dialect_of
+    from database.connect.connection_string import ConnectionString
+    from database.connect.credentials import cloud_of
+    from database.dialects import dialect_of, server_of
+    from database.provisioning import prepare_user
     from deploy.deployment import DeploymentError, deploy, plan
     from deploy.sample_rows import fill_empty
 
@@ -58,10 +76,15 @@ def deploy_sql(
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
         variables["AppName"] = app_name
+    elif app_object_id or app_client_id:
+        raise click.BadParameter("It needs --app-name.", param_hint="--app-object-id")
     if not variables.get("AppName"):
         click.echo("No --app-name: the scripts *grants*.sql are left out.")
         skip += ("*grants*.sql",)
-    connection = _connect(target)
+    found = _target(target)
+    server = server_of(ConnectionString(found.connection_string))
+    variables.setdefault("StorageSuffix", cloud_of(server).storage_suffix)
+    connection = _open(found)
     try:
         engine = dialect_of(connection).name
         folder = ROOT / "sql" / FOLDERS[engine, target]
@@ -71,6 +94,17 @@ def deploy_sql(
                 click.echo(f"would run {step}")
             click.echo(f"{len(steps)} batches, none of them run.")
             return
+        if engine == "sqlserver" and app_name:
+            try:
+                prepare_user(
+                    connection,
+                    app_name,
+                    object_id=app_object_id,
+                    client_id=app_client_id,
+                    report=click.echo,
+                )
+            except pyodbc.Error as error:
+                raise click.ClickException(f"User {app_name}: {error.args[-1]}") from error
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
         click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
         if sample:
@@ -83,6 +117,45 @@ def deploy_sql(
         connection.close()
 
 
+@sql_commands.command("create-database")
+@click.option("--target", type=click.Choice(TARGETS), required=True, help="Which database.")
+def create_sql_database(target: str) -> None:
+    """Create the database that a SQL Server connection string names, unless it exists.
+
+    For Synapse serverless, which offers no other way but SQL. Its collation is a UTF-8 one.
+    """
+    import pyodbc
+
+    from database.connect.connection_string import ConnectionString
+    from database.provisioning import create_database
+
+    found = _target(target)
+    given = ConnectionString(found.connection_string)
+    name = given.get("DATABASE", "INITIAL CATALOG")
+    if found.driver_family != "sqlserver" or not name:
+        raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
+    key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
+    connection = _open(replace(found, connection_string=str(given.replaced(key, "master"))))
+    try:
+        created = create_database(connection, name)
+    except pyodbc.Error as error:
+        raise click.ClickException(f"Database {name} was not created: {error.args[-1]}") from error
+    finally:
+        connection.close()
+    click.echo(f"Created database {name}." if created else f"Database {name} exists.")
+
+
+@sql_commands.command("driver")
+def show_sql_driver() -> None:
+    """Print the ODBC driver for SQL Server that would be used. Fails if none is installed."""
+    from database.dialects import DriverMissing, find_driver
+
+    try:
+        click.echo(find_driver("sqlserver"))
+    except DriverMissing as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
@@ -90,8 +163,8 @@ def _assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _connect(name: str) -> "pyodbc.Connection":
-    """A connection of its own to WWIF or TAXI; a ClickException says why there is none."""
+def _target(name: str) -> Target:
+    """WWIF or TAXI as configured, else a ClickException."""
     settings = read_settings()
     if settings.embedded:
         raise click.ClickException(
@@ -100,15 +173,16 @@ def _connect(name: str) -> "pyodbc.Connection":
     target = settings.targets.get(name)
     if target is None:
         raise click.ClickException(f"Set the connection string: {', '.join(variable_names(name))}.")
-    return _open(target)
+    return target
 
 
 def _open(target: Target) -> "pyodbc.Connection":
-    """As _connect, to `target`."""
+    """A connection of its own to `target`; a ClickException says why there is none."""
     import pyodbc
 
+    from database.connect.connection_string import ConnectionString
     from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from database.dialects import Driver, DriverMissing
+    from database.dialects import Driver, DriverMissing, server_of
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -116,7 +190,8 @@ def _open(target: Target) -> "pyodbc.Connection":
         driver = Driver(target.connection_string, family=target.driver_family)
         if not driver.wants_token:
             return driver.connect(timeout)
-        tokens = from_environment(settings.identity)
+        server = server_of(ConnectionString(target.connection_string))
+        tokens = from_environment(settings.identity, server=server)
         try:
             return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
         finally:
@@ -125,30 +200,111 @@ def _open(target: Target) -> "pyodbc.Connection":
         raise click.ClickException(str(error.args[-1])) from error
 
 
+@sql_commands.command("run")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(True, path_type=Path)
+)
+@click.option("--target", metavar="NAME", required=True, help="Database, such as ERP or embedded.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
+)
+def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) -> None:
+    """Run SQL FILEs in a database, batch by batch, in the given order; stop at the first error.
+
+    Without a connection string NAME is embedded. There the API may then use what the schemas of
+    EXPOSED_SCHEMAS hold; anywhere else the files grant it.
+    """
+    import pyodbc
+
+    from databases import EMBEDDED
+    from deploy.deployment import DeploymentError, run_scripts
+    from embedded.cluster import OWNER
+
+    settings = read_settings()
+    found = _served(target, role=OWNER)
+    if found is None:
+        names = ", ".join([EMBEDDED] if settings.embedded else settings.targets)
+        raise click.ClickException(f"There is no database {target}; use one of: {names}.")
+    connection = _open(found)
+    try:
+        count = run_scripts(
+            connection,
+            files,
+            variables=dict(_assignment(text) for text in assignments),
+            report=click.echo,
+        )
+        if settings.embedded:
+            _open_to_the_api(connection)
+    except DeploymentError as error:
+        raise click.ClickException(str(error)) from error
+    except pyodbc.Error as error:
+        raise click.ClickException(str(error.args[-1])) from error
+    finally:
+        connection.close()
+    click.echo(f"Ran {count} batches in {target}.")
+
+
+def _open_to_the_api(connection: "pyodbc.Connection") -> None:
+    """Let the API's role use the exposed schemas of the embedded default.
+
+    As ownership chaining would on SQL Server, so that procedures reach the tables beside them.
+    The sample's own schemas keep the grants of their scripts.
+    """
+    from databases import EMBEDDED
+    from embedded.cluster import API_ROLE
+
+    exposed = current_app.extensions["databases"].schemas_of(EMBEDDED)
+    there = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname = ? AND nspname NOT IN"
+    for name in exposed:
+        for (schema,) in connection.execute(f"{there} ('web', 'dbo', 'sales')", name).fetchall():
+            for right in (
+                *("USAGE ON SCHEMA", "EXECUTE ON ALL ROUTINES IN SCHEMA"),
+                "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA",
+                "USAGE ON ALL SEQUENCES IN SCHEMA",
+            ):
+                connection.execute(f'GRANT {right} {schema} TO "{API_ROLE}"').close()
+            click.echo(f"The API may use the schema {schema}.")
+
+
 @sql_commands.command("check")
-@click.option("--target", type=click.Choice(TARGETS), help="Which database; else every one.")
-def check_sql(target: str | None) -> None:
-    """Say what the routes need and a database lacks: procedures, their parameter, rights.
+@click.option("--target", metavar="NAME", help="Which database; else every one.")
+@click.option(
+    *("--lock", "lock_file"),
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"Contract of flask procedures --lock; else {LOCK_FILE} where it is.",
+)
+def check_sql(target: str | None, lock_file: Path | None) -> None:
+    """Say what the routes need and a database lacks: procedures, their parameter, rights; and
+    each change of a procedure that breaks the contract in the lock file.
 
     Asks as the API itself, so with the rights that the API has. Fails when anything is missing.
     """
     import pyodbc
 
+    from databases import EMBEDDED
     from deploy.required_objects import missing
     from operations.required_objects import required_objects_of
 
     lacking = False
-    for name in [target] if target else TARGETS:
+    procedures: dict[str, list[Procedure]] = {}
+    own = set()  # databases that only the catalog uses
+    for name in [target] if target else read_settings().database_names:
         found = _served(name)
         if found is None:
             click.echo(f"{name}: not configured.")
             lacking |= target is not None
             continue
+        served = EMBEDDED if read_settings().embedded else name
         needs = required_objects_of(current_app, name)
         try:
             connection = _open(found)
             try:
                 sentences = missing(connection, needs)
+                try:
+                    procedures[served] = _read_procedures(connection, served)
+                except pyodbc.Error as error:
+                    sentences.append(f"its procedures could not be read: {error.args[-1]}")
             finally:
                 connection.close()
         except pyodbc.Error as error:
@@ -157,28 +313,125 @@ def check_sql(target: str | None) -> None:
             sentences = [error.message]
         for sentence in sentences:
             click.echo(f"{name}: {sentence}")
-        if not sentences:
+        if not (needs.procedures or needs.tables):
+            own.add(served)
+        elif not sentences:
             click.echo(
                 f"{name}: {len(needs.procedures)} procedures, {len(needs.tables)} tables:"
                 " all there, and allowed."
             )
         lacking |= bool(sentences)
+    lacking |= _breaks_contract(procedures, own, lock_file)
     if lacking:
         click.get_current_context().exit(1)
 
 
-def _served(name: str) -> Target | None:
-    """The database that serves WWIF or TAXI, the embedded default (started) among them."""
+def _breaks_contract(
+    procedures: "dict[str, list[Procedure]]", own: set[str], lock_file: Path | None
+) -> bool:
+    """Compare the operations of what was read with the lock file, if there is one."""
+    from catalog import CatalogError
+    from catalog.contract_lock import breaking_changes
+
+    try:
+        found = _operations(procedures).operations
+        for name in procedures:
+            count = sum(operation.procedure.database == name for operation in found)
+            if count or name in own:
+                click.echo(f"{name}: {count} operations out of the catalog.")
+        if lock_file is None and not (lock_file := ROOT / LOCK_FILE).exists():
+            return False
+        changes = breaking_changes(
+            lock_file.read_text(encoding="utf-8"), found, databases=procedures.keys()
+        )
+    except CatalogError as error:
+        changes = [str(error)]
+    for change in changes:
+        click.echo(change)
+    return bool(changes)
+
+
+def _operations(procedures: "dict[str, list[Procedure]]") -> "Catalog":
+    """The operations of all databases together. Raises CatalogError for a conflict."""
+    from catalog.operations import build
+    from operations.python_routes import python_routes
+
+    listed = [procedure for found in procedures.values() for procedure in found]
+    return build(listed, taken=python_routes(current_app))
+
+
+def _read_procedures(connection: "pyodbc.Connection", name: str) -> "list[Procedure]":
+    """The procedures of a database's exposed schemas. Raises pyodbc.Error."""
+    from catalog import query_on
+    from catalog.discovery import reader_of
+    from database.dialects import dialect_of
+
+    schemas = current_app.extensions["databases"].schemas_of(name)
+    if not schemas:
+        return []
+    return reader_of(dialect_of(connection).name, name, schemas).read(query_on(connection))
+
+
+@click.command("procedures")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON document.")
+@click.option(
+    *("--lock", "lock_file"),
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Write the contract to FILE, such as {LOCK_FILE}, for flask sql check.",
+)
+@with_appcontext
+def procedures_command(*, as_json: bool, lock_file: Path | None) -> None:
+    """Print the route of each procedure of EXPOSED_SCHEMAS, or the reason why it has none."""
+    import pyodbc
+
+    from catalog import CatalogError
+    from catalog.contract_lock import lock
+    from catalog.listing import document, table
+
+    procedures = {}
+    for name in current_app.extensions["databases"].names():
+        connection = _open(_served(name))
+        try:
+            procedures[name] = _read_procedures(connection, name)
+        except pyodbc.Error as error:
+            raise click.ClickException(
+                f"The procedures of {name} could not be read: {error.args[-1]}"
+            ) from error
+        finally:
+            connection.close()
+    try:
+        found = _operations(procedures)
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+    if lock_file is not None:
+        lock_file.write_text(lock(found.operations), encoding="utf-8")
+        click.echo(f"Wrote {len(found.operations)} operations to {lock_file}.")
+    elif as_json:
+        click.echo(json.dumps(document(found), indent=2, ensure_ascii=False))
+    else:
+        for line in table(found):
+            click.echo(line)
+
+
+def _served(name: str, *, role: str | None = None) -> Target | None:
+    """A database that is served, the embedded default (started) among them.
+
+    role: of the embedded default; without it the API's own.
+    """
+    from databases import EMBEDDED
     from embedded.cluster import API_ROLE, EmbeddedError
 
     settings = read_settings()
     if not settings.embedded:
         return settings.targets.get(name)
+    if name not in (EMBEDDED, *TARGETS):
+        return None
     try:
         cluster = current_app.extensions["databases"].cluster()
     except EmbeddedError as error:
         raise click.ClickException(str(error)) from error
-    return Target(name, "", cluster.connection_string(role=API_ROLE), "postgresql")
+    return Target(name, "", cluster.connection_string(role=role or API_ROLE), "postgresql")
 
 
 @click.command("token")
@@ -187,25 +440,25 @@ def token_command() -> None:
 
     Fails where no token can be had. The token itself is never shown.
     """
-    from database.connect.connection_string import ConnectionString, ConnectionStringError
+    from database.connect.connection_string import ConnectionStringError
     from database.connect.tokens import TokenUnavailable, from_environment
-    from database.dialects import wants_token
+    from database.connect.translation import to_odbc
+    from database.dialects import server_of, wants_token
 
     settings = read_settings()
     failed = False
-    for name in TARGETS:
+    for name in settings.database_names:
         target = settings.targets.get(name)
         if target is None:
             what = "the embedded default" if settings.embedded else "not configured"
             click.echo(f"{name}: {what}; no token needed.")
             continue
         try:
-            if not wants_token(
-                ConnectionString(target.connection_string), family=target.driver_family
-            ):
+            given = to_odbc(target.connection_string, family=target.driver_family)
+            if not wants_token(given, family=target.driver_family):
                 click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
                 continue
-            tokens = from_environment(settings.identity)
+            tokens = from_environment(settings.identity, server=server_of(given))
         except (ConnectionStringError, ValueError) as error:
             click.echo(f"{name}: {error}")
             failed = True

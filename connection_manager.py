@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pyodbc
 
-from database.circuit_breaker import CircuitBreaker
+from database.circuit_breaker import BreakerOpen, CircuitBreaker
 from database.connect.tokens import TokenSource, TokenUnavailable, pack
 from database.deadline import Deadline, DeadlineWatchdog
 from database.dialects import Driver
@@ -52,7 +52,7 @@ class ConnectionManager:
         family: str,
         name: str = "database",
         tokens: TokenSource | None = None,
-        login_timeout: float = 15.0,
+        login_timeout: float = 30.0,
         acquire_timeout: float = 10.0,
         deadline_seconds: float = 30.0,
         observe: Observe = unobserved,
@@ -76,6 +76,7 @@ class ConnectionManager:
             self._connect,
             close=Session.close,
             ping=Session.ping,
+            refused=_is_refusal,
             name=name,
             observe=None if observe is unobserved else self._on_pool_event,
             **pool,
@@ -251,15 +252,15 @@ class ConnectionManager:
         except DatabaseError as first:
             return self._retry(attempt, first, deadline, True)
 
-    def probe(self, timeout: float) -> None:
-        """Ask the database on a connection of its own, past pool, queue and breaker.
+    def probe(self) -> None:
+        """Connect to the database and ping it, past pool, queue and breaker.
 
-        Returns if it answered. Raises DatabaseError, or Unavailable where no token was to be had;
-        on a frozen network it may take much longer than `timeout` seconds.
+        Returns if it answered within the login timeout. Raises DatabaseError, or Unavailable where
+        no token was to be had.
         """
-        session = self._connect_once(timeout)
+        session = self._connect_once(self._login_timeout)
         try:
-            if not session.ping():
+            if not session.ping(self._login_timeout):
                 raise DatabaseError(Kind.LOST)
         finally:
             session.close()
@@ -340,7 +341,7 @@ class ConnectionManager:
     def _checkout_connection(self, deadline: Deadline) -> PooledConnection:
         lease = self._checkout(deadline)
         try:
-            return PooledConnection(lease, deadline)
+            return PooledConnection(lease, deadline, self.name)
         except BaseException as error:
             lease.evict()
             raise translate_error(error) from None
@@ -351,7 +352,9 @@ class ConnectionManager:
         except PoolTimeout as error:
             if deadline.passed():
                 raise DeadlineExceeded("The deadline passed in the queue.") from error
-            raise Unavailable(str(error)) from error
+            cause = error.__cause__
+            failure = cause if isinstance(cause, DatabaseError) else None
+            raise Unavailable(str(error), failure=failure) from error
         except (PoolQueueFull, PoolClosed) as error:
             raise Unavailable(str(error)) from error
 
@@ -374,18 +377,23 @@ class ConnectionManager:
         return session
 
     def _connect_once(self, remaining: float) -> Session:
-        timeout = min(self._login_timeout, remaining)
+        ends = time.monotonic() + min(self._login_timeout, remaining)
+
+        def left() -> float:
+            """Seconds that fetching a token and logging in share."""
+            return max(0.0, ends - time.monotonic())
+
         if self._tokens is None:
-            return self._open(timeout, None)
+            return self._open(left(), None)
         try:
-            token = self._tokens.get(timeout=timeout)
+            token = self._tokens.get(timeout=left())
             try:
-                return self._open(timeout, pack(token.value))
+                return self._open(left(), pack(token.value))
             except DatabaseError as failure:
                 if failure.kind is not Kind.LOGIN_REFUSED:
                     raise
                 self._tokens.reject(token)
-                return self._open(timeout, pack(self._tokens.get(timeout=timeout).value))
+                return self._open(left(), pack(self._tokens.get(timeout=left()).value))
         except TokenUnavailable as error:
             raise Unavailable(str(error), retry_after=5) from error
 
@@ -457,6 +465,18 @@ class Rows:
     def close(self) -> None:
         """Safe to call twice, and after the end."""
         self._lease.evict()
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a connect that failed may be due to a limit on connections, or to an outage that
+    the pool's other connections may survive.
+
+    psqlodbc does not pass the SQLSTATE of a failed login on: "too many clients" (53300) has the
+    same 08001 as a refused port.
+    """
+    if isinstance(error, DatabaseError):
+        return error.kind in (Kind.THROTTLED, Kind.UNREACHABLE)
+    return isinstance(error, BreakerOpen)
 
 
 def translate_error(error: BaseException) -> BaseException:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connection_manager import ConnectionManager
+from database.connect.connection_string import ConnectionString
 from database.connect.tokens import from_environment
+from database.dialects import server_of
 from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats
@@ -52,8 +54,7 @@ class Databases:
 
     def reported_names(self) -> tuple[str, ...]:
         """The names under which readiness is reported: the sample's two where it is served."""
-        sample = TARGETS if self._settings.serves_sample else ()
-        return tuple(dict.fromkeys([*sample, *self._settings.targets]))
+        return self._settings.database_names
 
     def schemas_of(self, name: str) -> tuple[str, ...]:
         """The schemas of a database whose procedures are exposed."""
@@ -86,6 +87,7 @@ class Databases:
                 )
                 cluster.start()
                 self._started.append(cluster)
+                cluster.watch()
                 self._cluster = cluster
             return self._cluster
 
@@ -123,7 +125,9 @@ class Databases:
             family=target.driver_family,
             name=target.name,
             observe=self._observe,
-            tokens=from_environment(s.identity),
+            tokens=from_environment(
+                s.identity, server=server_of(ConnectionString(target.connection_string))
+            ),
             login_timeout=s.login_timeout_seconds,
             deadline_seconds=s.request_deadline_seconds,
             min_size=s.pool_min_size,

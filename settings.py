@@ -167,7 +167,7 @@ SETTINGS = (
     ),
     Setting("POOL_MAX_IDLE_SECONDS", "300", "seconds", seconds(1), "idle time before it is closed"),
     Setting("POOL_LEAK_SECONDS", "0", "seconds", seconds(), "checkout worth a warning; 0 is never"),
-    Setting("LOGIN_TIMEOUT_SECONDS", "15", "seconds", seconds(1), "longest wait for a connect"),
+    Setting("LOGIN_TIMEOUT_SECONDS", "30", "seconds", seconds(1), "longest wait for a connect"),
     Setting(
         "REQUEST_DEADLINE_SECONDS", "30", "seconds", seconds(0.05), "for all that a request does"
     ),
@@ -319,6 +319,12 @@ class Settings:
     def serves_sample(self) -> bool:
         """Whether the sample's routes are served: by one of its databases, or the embedded one."""
         return self.embedded or any(name in self.targets for name in TARGETS)
+
+    @property
+    def database_names(self) -> tuple[str, ...]:
+        """The sample's two where it is served, configured or not; then every other database."""
+        sample = TARGETS if self.serves_sample else ()
+        return tuple(dict.fromkeys([*sample, *self.targets]))
 
     def schemas_of(self, database: str) -> tuple[str, ...]:
         """The schemas of `database` whose procedures are exposed."""

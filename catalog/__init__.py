@@ -11,5 +11,10 @@ from typing import Any
 Query = Callable[..., Sequence[Sequence[Any]]]
 
 
+def query_on(connection: Any) -> Query:
+    """The Query of a pyodbc connection, or of a pooled one."""
+    return lambda sql, *parameters: connection.execute(sql, *parameters).fetchall()
+
+
 class CatalogError(Exception):
     """The catalog can't be served as it is; the message is one sentence that names the remedy."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from catalog.procedure import Parameter, Procedure
 
@@ -54,6 +57,16 @@ class Operation:
         return tuple((place, p) for place, found in places for p in found)
 
     @property
+    def rule(self) -> str:
+        """The route for Werkzeug, whose own names are ASCII: /order/<p0>."""
+        number = itertools.count()
+        return IN_BRACES.sub(lambda _: f"<p{next(number)}>", self.route)
+
+    def path_texts(self, arguments: Mapping[str, str]) -> dict[str, str]:
+        """The texts of a matched `rule` by the parameters' names, as bind() takes them."""
+        return {p.name: arguments[f"p{number}"] for number, p in enumerate(self.path)}
+
+    @property
     def idempotent(self) -> bool:
         return self.reads or self.exactly_once
 
@@ -64,6 +77,18 @@ class Refusal:
 
     procedure: Procedure
     reason: str
+
+
+def object_schema(parameters: Iterable[Parameter], *, nullable: bool = True) -> dict[str, Any]:
+    """The JSON Schema of an object with `parameters`, of a body or of a tool's arguments."""
+    listed = tuple(parameters)
+    described = ((p, {"description": p.description} if p.description else {}) for p in listed)
+    return {
+        "type": "object",
+        "properties": {p.name: p.type.json_schema(nullable=nullable) | d for p, d in described},
+        "required": [p.name for p in listed if p.required],
+        "additionalProperties": False,
+    }
 
 
 def shape_of(route: str) -> str:

@@ -65,6 +65,9 @@ def _operations(
     _refuse_unless_callable(procedure)
     document = document_of(procedure)
     if document is None:
+        names = [parameter.folded for parameter in procedure.parameters]
+        if len(set(names)) < len(names):
+            raise _NotExposed("two of its parameters have names that differ in case only")
         for parameter in procedure.parameters:
             if not parameter.type.supported:
                 raise _NotExposed(
@@ -196,10 +199,11 @@ def _repetition(
 
 def _conflict(first: Operation, second: Operation) -> str:
     names = [f"{o.procedure.qualified} of {o.procedure.database}" for o in (first, second)]
-    return (
-        f"{first.method} {first.route} is the route of {names[0]} and of {names[1]}:"
-        " give one of them an @route line of its own, or mark it @private."
-    )
+    remedy = "give one of them an @route line of its own, or mark it @private"
+    if first.procedure.qualified == second.procedure.qualified:
+        schema = f"{first.procedure.database}:{first.procedure.schema}"
+        remedy = f"limit the schema to one of them by EXPOSED_SCHEMAS={schema}"
+    return f"{first.method} {first.route} is the route of {names[0]} and of {names[1]}: {remedy}."
 
 
 def _with_unique_ids(operations: list[Operation]) -> list[Operation]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from catalog.types import Column, ParameterType
+from catalog.types import Column, Kind, ParameterType
 
+# What SQL Server calls the one column of FOR JSON.
+FOR_JSON = "JSON_F52E2B61-18A1-11d1-B105-00805F49916B"
 # Outputs of these names go to HTTP, not to the client's document.
 HTTP_OUTPUTS = ("etag", "next", "statuscode")
 
@@ -64,10 +66,13 @@ class Result:
     @property
     def passes_text(self) -> bool:
         """Whether the first column is JSON text that passes through as it is."""
-        return bool(self.columns) and (
-            self.columns[0].name.casefold() == "json"
-            or (len(self.columns) == 1 and self.columns[0].name.startswith("JSON_F52E2B61-18A1"))
+        if not self.columns:
+            return False
+        first = self.columns[0]
+        is_json = first.name.startswith(FOR_JSON) or (
+            first.type.kind is Kind.JSON and self.rows is False
         )
+        return first.name.casefold() == "json" or (len(self.columns) == 1 and is_json)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -70,8 +72,9 @@ class ParameterType:
     def json_schema(self, *, nullable: bool = False) -> dict[str, Any]:
         """The JSON Schema (2020-12) of a value, with null where `nullable`."""
         schema = self._json_schema()
-        if nullable and "type" in schema:
-            schema["type"] = [schema["type"], "null"]
+        if nullable:
+            types = schema["type"]
+            schema["type"] = [*(types if isinstance(types, list) else [types]), "null"]
         return schema
 
     def _json_schema(self) -> dict[str, Any]:
@@ -80,9 +83,10 @@ class ParameterType:
             schema = {"type": "integer", "minimum": self.least, "maximum": self.most}
             schema["format"] = "int32" if self.most <= INT_MAX else "int64"
         elif self.kind is Kind.DECIMAL:
-            # The exact limits stand in the fault: a schema's numbers are doubles.
-            limits = {"minimum": self.least, "maximum": self.most}
-            schema = {"type": "number"} | {k: float(v) for k, v in limits.items() if v is not None}
+            schema = {"type": "number"}
+            if self.most is not None:
+                schema |= {"minimum": _double_within(self.least)}
+                schema |= {"maximum": _double_within(self.most)}
             if self.scale is not None:
                 schema["multipleOf"] = 10**-self.scale if self.scale else 1
         elif self.kind is Kind.FLOAT:
@@ -92,11 +96,12 @@ class ParameterType:
         elif self.kind is Kind.BOOLEAN:
             schema = {"type": "boolean"}
         elif self.kind is Kind.JSON:
-            schema = {}
+            # A string is taken as JSON text too, which no schema can tell from any other.
+            schema = {"type": ["object", "array", "number", "boolean"]}
         elif self.kind is Kind.ARRAY and self.element is not None:
             schema = {"type": "array", "items": self.element.json_schema(nullable=True)}
         elif self.kind is Kind.TABLE:
-            schema = {"type": "array", "items": object_schema(self.columns)}
+            schema = {"type": "array", "items": row_schema(self.columns)}
         else:
             schema = {"type": "string", **self._text_schema()}
         return schema
@@ -118,6 +123,12 @@ class ParameterType:
         return {**found} if found else {"pattern": "^[^\\u0000]*$", **length}
 
 
+def _double_within(limit: Any) -> float:
+    """The double next to a limit, on the side of zero: a schema's numbers are doubles."""
+    double = float(limit)
+    return double if abs(Decimal(double)) <= abs(limit) else math.nextafter(double, 0.0)
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a result or of a table type, by its name and place."""
@@ -127,7 +138,7 @@ class Column:
     nullable: bool = True
 
 
-def object_schema(columns: tuple[Column, ...]) -> dict[str, Any]:
+def row_schema(columns: tuple[Column, ...]) -> dict[str, Any]:
     """The JSON Schema of one row as an object."""
     return {
         "type": "object",

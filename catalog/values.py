@@ -14,6 +14,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -28,6 +29,7 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 # Two digits of a double that are noise: 0.1 + 0.2 is 0.30000000000000004.
 _DOUBLE = Context(prec=15)
 MOST_DIGITS = 1000
+MOST_OFFSET = timedelta(hours=14)
 
 
 class ValueFault(ValueError):
@@ -231,20 +233,29 @@ def _timestamp(kind: ParameterType, text: str) -> str:
 
 
 def _timestamp_with_offset(kind: ParameterType, text: str) -> str:
-    """Without an offset it is UTC."""
+    """Without an offset it is UTC; one that databases don't know, beyond 14 hours, becomes UTC."""
     # A blank in front of the offset is a + that was not percent-encoded.
     text = re.sub(r" (?=[0-9]{2}:?[0-9]{2}$)", "+", text[11:]).join([text[:11], ""])
     found = _OFFSET.search(text, 11)
-    offset = "+00:00"
-    if found is not None:
-        if found.end() != len(text):
-            raise ValueFault("must be a date and time, such as 2026-01-31T13:45:00+01:00")
-        if found[1] is not None:
-            if int(found[1]) * 60 + int(found[2]) > 14 * 60 or int(found[2]) > 59:
-                raise ValueFault("must have an offset from -14:00 to +14:00")
-            offset = f"{found[0][0]}{found[1]}:{found[2]}"
-        text = text[: found.start()]
-    return _timestamp(kind, text) + offset
+    if found is None:
+        return _timestamp(kind, text) + "+00:00"
+    if found.end() != len(text):
+        raise ValueFault("must be a date and time, such as 2026-01-31T13:45:00+01:00")
+    local = _timestamp(kind, text[: found.start()])
+    if found[1] is None:
+        return local + "+00:00"
+    hours, minutes = int(found[1]), int(found[2])
+    if hours > 23 or minutes > 59:
+        raise ValueFault("must have an offset from -23:59 to +23:59")
+    offset = timedelta(hours=hours, minutes=minutes)
+    sign = found[0][0]
+    if offset <= MOST_OFFSET:
+        return f"{local}{sign}{hours:02}:{minutes:02}"
+    try:
+        utc = datetime.fromisoformat(local[:16]) + (offset if sign == "-" else -offset)
+    except OverflowError:
+        raise ValueFault("must be from 0001-01-01 to 9999-12-31 in UTC") from None
+    return f"{utc.isoformat()[:16]}{local[16:]}+00:00"
 
 
 def _temporal(read: Callable[[ParameterType, str], Any]) -> Callable[[ParameterType, Any], Any]:

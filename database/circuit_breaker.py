@@ -12,10 +12,14 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 0.25
 
 
+class BreakerOpen(Unavailable):
+    """The last connects failed, and it is too soon for another."""
+
+
 class CircuitBreaker:
     """Opens after `THRESHOLD` connects failed in a row; closes with the first that succeeds.
 
-    While open, `admit()` raises Unavailable at once, except that one caller after each pause
+    While open, `admit()` raises BreakerOpen at once, except that one caller after each pause
     (seconds, doubled to LONGEST_PAUSE) is let through as the probe.
     """
 
@@ -32,14 +36,14 @@ class CircuitBreaker:
         return self._failures >= THRESHOLD
 
     def admit(self) -> None:
-        """Let a caller try to connect, or raise Unavailable."""
+        """Let a caller try to connect, or raise BreakerOpen."""
         if not self.open:
             return
         with self._lock:
             if self.open:
                 left = self._next_probe - self._clock()
                 if self._probing or left > 0:
-                    raise Unavailable("The database is known to be down.", retry_after=left)
+                    raise BreakerOpen("The database is known to be down.", retry_after=left)
                 self._probing = True
 
     def succeeded(self) -> None:

@@ -115,6 +115,10 @@ class WatchedCall:
         self.at = math.inf
 
     @property
+    def watch(self) -> DeadlineWatchdog:
+        return self._watch
+
+    @property
     def fired(self) -> bool:
         """Whether a deadline passed."""
         return self._fired

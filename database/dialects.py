@@ -9,7 +9,7 @@ import math
 import platform
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pyodbc
 
 from database.connect.connection_string import ConnectionString, ConnectionStringError
 from database.connect.sockets import FoundSocket, SocketFinder, TaggedSockets
+from database.connect.translation import to_odbc
 from database.errors import DatabaseError, Kind
 from database.statement import ResultColumn, Statement, columns_of
 
@@ -131,9 +132,14 @@ class SqlServer:
             if cursor.description is not None:
                 cursor.fetchall()
 
-    def limit_statement(self, connection: pyodbc.Connection, seconds: float) -> None:
-        """A second line behind the deadline's cancel: the driver gives up at twice this."""
-        connection.timeout = math.ceil(seconds)
+    def statement_limit(self, seconds: float) -> int:
+        """The query timeout of a cursor for a statement that may take `seconds`; 0 is none.
+
+        A second line behind the deadline's cancel. A cursor keeps the timeout that its connection
+        had when it was created, so it is rounded up to a power of two: a cursor that is kept is
+        made again for a longer deadline a few times in its life, and not for each one.
+        """
+        return 1 << math.ceil(math.log2(max(1.0, seconds)))
 
 
 class PostgreSQL:
@@ -217,8 +223,8 @@ class PostgreSQL:
         cursor.connection.rollback()
         cursor.connection.autocommit = True
 
-    def limit_statement(self, connection: pyodbc.Connection, seconds: float) -> None:
-        pass  # psqlodbc has no statement timeout to set on a connection
+    def statement_limit(self, seconds: float) -> int:
+        return 0  # the deadline's cancel and the socket's end are enough
 
 
 @functools.cache
@@ -248,12 +254,13 @@ def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:
 class Driver:
     """How a database is connected to: a completed connection string and, maybe, a token.
 
-    family: "sqlserver" or "postgresql". Raises DriverMissing when no driver fits, and
-    ConnectionStringError with a sentence when a token would travel unencrypted.
+    connection_string: ODBC, ADO.NET or a URL. family: "sqlserver" or "postgresql". Raises
+    DriverMissing when no driver fits, and ConnectionStringError with a sentence when a keyword
+    can't be translated or a token would travel unencrypted.
     """
 
     def __init__(self, connection_string: str, *, family: str) -> None:
-        given = ConnectionString(connection_string)
+        given = to_odbc(connection_string, family=family)
         self.wants_token = wants_token(given, family=family)
         if self.wants_token:
             refuse_token_in_clear(given)
@@ -278,21 +285,14 @@ class Driver:
             }
         self._given = given.with_defaults(defaults)
         self._finder = SocketFinder(peer_of(given, family), one_at_a_time=family == "postgresql")
-        # A Unix socket has no such option, and a user's own value would hide ours.
-        self._tags = (
-            family == "postgresql"
-            and hasattr(socket, "TCP_USER_TIMEOUT")
-            and isinstance(peer_of(given, family), int)
-            and "tcp_user_timeout" not in (given.get("PQOPT") or "")
-        )
+        self._tag = _tagging(given, family)
 
     def connect_attempt(self, timeout: float, *, token: bytes | None = None) -> "ConnectAttempt":
         """A connection about to be made within `timeout` seconds, rounded up to whole ones."""
-        if not self._tags:
+        if self._tag is None:
             return ConnectAttempt(str(self._given), FoundSocket(self._finder), timeout, token)
-        tagged = TaggedSockets()
-        options = f"{self._given.get('PQOPT') or ''} {tagged.option}".strip()
-        return ConnectAttempt(str(self._given.replaced("PQOPT", options)), tagged, timeout, token)
+        tagged = self._tag()
+        return ConnectAttempt(str(self._given.replaced(tagged.keywords)), tagged, timeout, token)
 
     def connect(self, timeout: float, *, token: bytes | None = None) -> pyodbc.Connection:
         """A new autocommit connection. Raises pyodbc.Error."""
@@ -328,9 +328,27 @@ class ConnectAttempt:
         )
 
 
+def server_of(given: ConnectionString) -> str:
+    """The server as the connection string names it, with its protocol and port; "" if unnamed."""
+    return given.get("SERVER", "SERVERNAME", "ADDR", "ADDRESS", "DATA SOURCE") or ""
+
+
+def _tagging(given: ConnectionString, family: str) -> Callable[[], TaggedSockets] | None:
+    """What tags the sockets of each connection; None for a Unix socket, which has no such option,
+    and where the connection string has values of its own for it."""
+    if family == "sqlserver":
+        own = given.get("KEEPALIVE", "KEEPALIVEINTERVAL") is not None
+        return TaggedSockets.of_microsoft if hasattr(socket, "TCP_KEEPIDLE") and not own else None
+    options = given.get("PQOPT") or ""
+    tagged = hasattr(socket, "TCP_USER_TIMEOUT") and isinstance(peer_of(given, family), int)
+    if not tagged or "tcp_user_timeout" in options:
+        return None
+    return functools.partial(TaggedSockets.of_libpq, options)
+
+
 def peer_of(given: ConnectionString, family: str) -> int | str:
     """Where the socket leads: a port, or the path of PostgreSQL's Unix socket."""
-    server = given.get("SERVER", "SERVERNAME", "ADDR", "ADDRESS", "DATA SOURCE") or ""
+    server = server_of(given)
     if family == "sqlserver":
         _, _, port = server.partition(",")
         return int(port) if port.strip().isdigit() else 1433

@@ -5,8 +5,9 @@ nothing. SQL Server's number stands only at the end of the text, `(<native>) (<f
 
 Sources: [azure] Microsoft, "Troubleshoot transient connection errors in Azure SQL Database";
 [sql] Microsoft, "Database engine events and errors"; [synapse] Microsoft, "Troubleshoot Azure
-Synapse dedicated SQL pool"; [pg] PostgreSQL, appendix A "PostgreSQL Error Codes"; [odbc] measured
-on Microsoft ODBC Driver 18.6 and psqlodbc 13.02 (tests/wire, tests/chaos).
+Synapse dedicated SQL pool"; [ef] EF Core, SqlServerTransientExceptionDetector; [pg] PostgreSQL,
+appendix A "PostgreSQL Error Codes"; [odbc] measured on Microsoft ODBC Driver 18.6 and psqlodbc
+13.02 (tests/wire, tests/chaos).
 """
 
 import re
@@ -20,6 +21,11 @@ SQL_SERVER_MESSAGE = re.compile(r"\[SQL Server\](.*) \(-?\d+\) \(\w+\)$", re.DOT
 POSTGRESQL_MESSAGE = re.compile(r"ERROR: (.*?)(?:\nDETAIL: .*?)?;\nError while", re.DOTALL)
 
 
+# What the driver manager and the driver put in front of a message, and the driver behind it.
+_ORIGINS = re.compile(r"^(?:\[[^]]*\]\s*)+")
+_DRIVER_NUMBER = re.compile(r"(?:;\nError while [^\n]*)?\s*\(-?\d+\) \(\w+\)$")
+LONGEST_SAID = 500
+
 # A block predicate of a security policy; it can't choose a status as a procedure can. [sql]
 ROW_REFUSED = 33504
 
@@ -31,7 +37,9 @@ class Kind(Enum):
     UNREACHABLE = "unreachable"
     RESUMING = "resuming or scaling"
     THROTTLED = "throttled"
+    NOT_OPEN = "database not open"
     CONTENTION = "deadlock or conflict"
+    FULL = "no space left"
     STALE_HANDLE = "prepared statement forgotten"
     TIMED_OUT = "statement timed out"
     CANCELLED = "statement cancelled"
@@ -41,6 +49,9 @@ class Kind(Enum):
     LOGIN_REFUSED = "login refused"
     FORBIDDEN = "permission missing"
     NOT_DEPLOYED = "procedure missing"
+    NO_SUCH_OBJECT = "table or column missing"
+    WRONG_PARAMETERS = "parameters of the procedure differ"
+    FAULTY = "error in the procedure"
     MISCONFIGURED = "driver or setting wrong"
     UNKNOWN = "unknown"
 
@@ -56,11 +67,11 @@ class Kind(Enum):
 
 _TRANSIENT = {
     *(Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.THROTTLED, Kind.CONTENTION),
-    Kind.STALE_HANDLE,
+    *(Kind.STALE_HANDLE, Kind.NOT_OPEN),
 }
 _SPOILING = {
     *(Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.LOGIN_REFUSED, Kind.STALE_HANDLE),
-    *(Kind.TIMED_OUT, Kind.UNKNOWN),
+    *(Kind.TIMED_OUT, Kind.UNKNOWN, Kind.NOT_OPEN),
 }
 
 
@@ -82,16 +93,30 @@ SQL_SERVER: dict[int, Rule] = {
     **_rules(Kind.THROTTLED, "azure", 49918, 49919, 49920, wait=10),
     **_rules(Kind.THROTTLED, "sql", 10936, 17197, 18401),
     **_rules(Kind.RESUMING, "azure", 40613, 40197, 40540, 40143, 4221, 615, 926, 40166, 40549),
+    **_rules(Kind.THROTTLED, "ef", 10930, 40642, 40648, 40675, 40903),
     **_rules(Kind.RESUMING, "synapse", 42108, 42109),
+    **_rules(Kind.RESUMING, "ef", 921, 941, 952, 988, 40671, 40890, 49802),
+    # Read-only: a primary that has become a replica.
+    **_rules(Kind.RESUMING, "sql", 3906),
+    # A database that fails over, or a wrong name: waited for, but not for long.
+    **_rules(Kind.NOT_OPEN, "ef", 4060, wait=1),
+    # The batch was aborted and the session with it.
+    **_rules(Kind.LOST, "ef", 3980),
     **_rules(Kind.UNREACHABLE, "sql", 20, 53, 64, 121, 233, 10053, 10054, 10060, 11001, 997),
     **_rules(Kind.CONTENTION, "sql", 1205, 1203, 1204, 1221, 1222, 3935, 3960, 3966, 13535),
     **_rules(Kind.CONTENTION, "sql", 601, 617, 669, 1807, 8628, 8645, 8651, 9515, 10922, 14355),
     **_rules(Kind.CONTENTION, "sql", 41301, 41302, 41305, 41325, 41839),
-    **_rules(Kind.LOGIN_REFUSED, "sql", 18452, 18456, 18470, 4060, 40532, 40615),
+    **_rules(Kind.CONTENTION, "ef", 20041),
+    **_rules(Kind.FULL, "sql", 1101, 1105, 9002, wait=30),
+    **_rules(Kind.FULL, "azure", 40544, wait=30),
+    **_rules(Kind.LOGIN_REFUSED, "sql", 18452, 18456, 18470, 40532, 40615),
     **_rules(Kind.CONSTRAINT, "sql", 2627, 2601, 547),
-    **_rules(Kind.BAD_VALUE, "sql", 515, 8152, 2628, 245, 241, 242, 8114, 8115, 8134, 220, 13609),
+    **_rules(Kind.BAD_VALUE, "sql", 515, 8152, 2628, 245, 241, 242, 8114, 8115, 220, 13609),
     **_rules(Kind.FORBIDDEN, "sql", 229, 230, 262, 297, 300, 916),
-    **_rules(Kind.NOT_DEPLOYED, "sql", 2812, 208, 207, 201, 8144, 8145),
+    **_rules(Kind.NOT_DEPLOYED, "sql", 2812),
+    **_rules(Kind.NO_SUCH_OBJECT, "sql", 207, 208),
+    **_rules(Kind.WRONG_PARAMETERS, "sql", 201, 8144, 8145),
+    **_rules(Kind.FAULTY, "sql", 8134),
     **_rules(Kind.CANCELLED, "sql", 3617),
     **_rules(Kind.STALE_HANDLE, "sql", 8179),
 }
@@ -103,10 +128,13 @@ SQLSTATES: dict[str, Rule] = {
     **_rules(Kind.THROTTLED, "pg", "53000", "53200", "53300", "53400"),
     **_rules(Kind.CANCELLED, "pg", "57014"),
     **_rules(Kind.CANCELLED, "odbc", "HY008"),
+    **_rules(Kind.FULL, "pg", "53100", wait=30),
     **_rules(Kind.BAD_VALUE, "pg", "23502", "23514"),
-    **_rules(Kind.NOT_DEPLOYED, "pg", "42883", "3F000", "42P01", "42703"),
+    **_rules(Kind.NOT_DEPLOYED, "pg", "42883", "3F000"),
+    **_rules(Kind.NO_SUCH_OBJECT, "pg", "42P01", "42703"),
+    **_rules(Kind.FAULTY, "pg", "22012"),
     **_rules(Kind.FORBIDDEN, "pg", "42501"),
-    **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "IMC06"),
+    **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "HYT01", "IMC06"),
     **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
     **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),
     **_rules(Kind.CONSTRAINT, "pg", "23"),
@@ -116,11 +144,13 @@ SQLSTATES: dict[str, Rule] = {
 
 
 class DatabaseError(Exception):
-    """A failure with a meaning. `str()` is for logs: kind, SQLSTATE and number, no driver text.
+    """A failure with a meaning. `str()` has kind, SQLSTATE and number, and no driver text.
 
     sqlstate: five characters; native: the server's number, 0 when the driver made the error;
     message: what a procedure said to the client (Kind.CHOSEN only); status: the HTTP status it
-    chose; wait: seconds that the source of the number asks to wait before another attempt.
+    chose; wait: seconds that the source of the number asks to wait before another attempt;
+    said: the server's or driver's message on one line, for logs only. Values of the request are
+    left out: of a constraint's message those in parentheses, of a refused value's all of it.
     """
 
     def __init__(
@@ -132,6 +162,7 @@ class DatabaseError(Exception):
         message: str = "",
         status: int | None = None,
         wait: float = 0.0,
+        said: str = "",
     ) -> None:
         super().__init__(f"{kind.value} (SQLSTATE {sqlstate or 'none'}, native error {native})")
         self.kind = kind
@@ -140,6 +171,18 @@ class DatabaseError(Exception):
         self.message = message
         self.status = status
         self.wait = wait
+        self.said = said
+
+    @property
+    def report(self) -> str:
+        """What a log line has of it: kind, SQLSTATE, number and message."""
+        return f"{self}: {self.said}" if self.said else str(self)
+
+    def __copy__(self) -> "DatabaseError":
+        # By default the text would become the kind.
+        copied = type(self).__new__(type(self), *self.args)
+        copied.__dict__.update(self.__dict__)
+        return copied
 
 
 class DeadlineExceeded(Exception):
@@ -147,11 +190,17 @@ class DeadlineExceeded(Exception):
 
 
 class Unavailable(Exception):
-    """The database can't be asked now; `retry_after` is in seconds, at least 1."""
+    """The database is unavailable; `retry_after` is in seconds, at least 1.
 
-    def __init__(self, reason: str, *, retry_after: float = 1.0) -> None:
+    failure: the last one that the database or driver reported, if any did.
+    """
+
+    def __init__(
+        self, reason: str, *, retry_after: float = 1.0, failure: DatabaseError | None = None
+    ) -> None:
         super().__init__(reason)
         self.retry_after = max(1.0, retry_after)
+        self.failure = failure
 
 
 class NotConfigured(Exception):
@@ -161,6 +210,21 @@ class NotConfigured(Exception):
 def classify(error: Exception) -> DatabaseError:
     """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
     sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
+    meaning = translate_error(sqlstate, text)
+    if meaning.kind is not Kind.BAD_VALUE:
+        said = _said(text)
+        constrained = meaning.kind is Kind.CONSTRAINT
+        meaning.said = re.sub(r"\(.*\)", "(…)", said) if constrained else said
+    return meaning
+
+
+def _said(text: str) -> str:
+    """The message without its origins, PostgreSQL's details and the number, on one line."""
+    inner = _DRIVER_NUMBER.sub("", _ORIGINS.sub("", text)).partition("\nDETAIL: ")[0]
+    return " ".join(inner.split())[:LONGEST_SAID]
+
+
+def translate_error(sqlstate: str, text: str) -> DatabaseError:
     found = NATIVE_ERROR.search(text)
     native = int(found[1]) if found else 0
     if "[SQL Server]" in text:

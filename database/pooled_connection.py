@@ -4,6 +4,7 @@ To the library it is a pyodbc connection (DB-API 2, PEP 249): statements of its 
 own errors. To the pool it is a lease that close() ends.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,8 @@ from database.deadline import Deadline
 from database.errors import DeadlineExceeded, classify
 from database.pool.lease import Lease
 from database.session import Session
+
+log = logging.getLogger(__name__)
 
 # The methods of a cursor in which the server can keep one waiting.
 WAITING = frozenset(
@@ -29,9 +32,10 @@ class PooledConnection:
     cancelled at `deadline`. One thread at a time. Raises pyodbc.Error.
     """
 
-    __slots__ = ("_cursors", "_deadline", "_lease", "_raw", "_session", "_spoiled")
+    __slots__ = ("_cursors", "_deadline", "_lease", "_name", "_raw", "_session", "_spoiled")
 
-    def __init__(self, lease: Lease[Session], deadline: Deadline) -> None:
+    def __init__(self, lease: Lease[Session], deadline: Deadline, name: str) -> None:
+        self._name = name
         self._lease = lease
         self._session = lease.connection
         self._deadline = deadline
@@ -75,11 +79,8 @@ class PooledConnection:
             return
         try:
             if not self._spoiled:
-                # A session is reset with no statement open.
-                for cursor in [*self._cursors]:
-                    cursor.close()
-                self._session.take_back()
-        except pyodbc.Error:
+                self._session.watched(self._return, self._deadline)
+        except (pyodbc.Error, DeadlineExceeded):
             self._spoiled = True
         finally:
             if self._spoiled:
@@ -87,16 +88,18 @@ class PooledConnection:
             else:
                 lease.checkin()
 
-    def watched(self, work: Callable[[], Any], cursor: pyodbc.Cursor) -> Any:
-        """What `work()` on `cursor` gives, cancelled at the deadline."""
+    def watched(self, work: Callable[[], Any], cursor: pyodbc.Cursor | None = None) -> Any:
+        """What `work()` on `cursor` gives, cancelled at the deadline; cut without a cursor."""
         try:
-            return self._session.watched(work, cursor, self._deadline)
+            return self._session.watched(work, self._deadline, cursor)
         except DeadlineExceeded:
             # The cancel may still be on its way to what would run next.
             self._spoiled = True
             raise
         except pyodbc.Error as error:
-            self._spoiled |= classify(error).kind.spoils_connection
+            failure = classify(error)
+            log.error("failed statement on %s (borrowed): %s", self._name, failure.report)
+            self._spoiled |= failure.kind.spoils_connection
             raise
 
     def forget(self, cursor: "PooledCursor") -> None:
@@ -105,7 +108,13 @@ class PooledConnection:
     def _end_transaction(self, end: Callable[[], None]) -> None:
         # A spoiled one ends with its connection, and in autocommit there is none.
         if not self._spoiled and not self._raw.autocommit:
-            end()
+            self.watched(end)
+
+    def _return(self) -> None:
+        # A session is reset with no statement open.
+        for cursor in [*self._cursors]:
+            cursor.close()
+        self._session.take_back()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)

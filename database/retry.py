@@ -6,6 +6,7 @@ asking the same. Waits are exponential with full jitter; a number whose source n
 (throttling) waits at least that long. When the deadline would pass in the wait, it is not begun.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -18,9 +19,14 @@ from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
 
 T = TypeVar("T")
 BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
-# A call whose every attempt is a deadlock victim should say so before the deadline does; a
-# database that is away is waited for until the deadline.
-CONTENTION_ATTEMPTS = 10
+# Attempts at most, the first one included; any other kind is retried until the deadline. Each
+# deadlock costs PostgreSQL's deadlock_timeout of a second, in which the locks of the others wait;
+# 4060 is also what a wrong database name gives.
+MOST_ATTEMPTS = {Kind.CONTENTION: 4, Kind.NOT_OPEN: 4}
+
+# After so many seconds of retries a conflict is reported, for each attempt may wait behind all the
+# others for its locks: the caller can choose whether to go on.
+CONTENTION_SECONDS = 3.0
 
 
 def is_transient(error: BaseException) -> bool:
@@ -43,6 +49,7 @@ def retry(
     what the last attempt raised.
     """
     pending: list[DatabaseError] = [first]
+    began = time.monotonic()
 
     def run() -> T:
         if pending:
@@ -52,8 +59,10 @@ def retry(
     def stop(state: RetryCallState) -> bool:
         if state.upcoming_sleep >= deadline.at - time.monotonic():
             return True
-        contended = state.outcome.exception().kind is Kind.CONTENTION
-        return contended and state.attempt_number >= CONTENTION_ATTEMPTS
+        kind = state.outcome.exception().kind
+        if kind is Kind.CONTENTION and time.monotonic() - began > CONTENTION_SECONDS:
+            return True
+        return state.attempt_number >= MOST_ATTEMPTS.get(kind, math.inf)
 
     retrying = Retrying(
         retry=retry_if_exception(is_transient),
@@ -69,7 +78,7 @@ def retry(
         if error.kind.transient:
             if deadline.passed():
                 raise DeadlineExceeded("The deadline passed in the last attempt.") from None
-            raise Unavailable(str(error), retry_after=max(1.0, error.wait)) from None
+            raise Unavailable(str(error), retry_after=error.wait, failure=error) from None
         raise
 
 

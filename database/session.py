@@ -13,9 +13,14 @@ from database.errors import DeadlineExceeded
 from database.statement import ResultColumn, ResultSet, Statement, columns_of
 
 T = TypeVar("T")
-# Prepared statements kept by a connection, the least recently used leaving first.
+# Prepared statements that a connection keeps; the oldest leaves first.
 CURSORS_KEPT = 64
 CANCELLED = "The statement was cancelled at the request's deadline."
+# A connection that was dropped on its way, without a word to either end, must leave time for a
+# new one: the ping gets half of what is left, and this many seconds at most.
+PING_SECONDS = 5.0
+# Closing may send a rollback, which a frozen network does not answer.
+CLOSE_SECONDS = 1.0
 
 
 class Answer(NamedTuple):
@@ -46,8 +51,9 @@ class Session:
         self._dialect = dialect_of(connection)
         self._watched = watched
         self._abandon = abandon
-        # By text: closing a cursor costs SQL Server a round trip (sp_unprepare).
-        self._cursors: dict[str, pyodbc.Cursor] | None = {} if keep_cursors else None
+        # By text, each with its query timeout: closing one costs SQL Server a round trip
+        # (sp_unprepare).
+        self._cursors: dict[str, tuple[pyodbc.Cursor, int]] | None = {} if keep_cursors else None
         self._used = False
 
     @property
@@ -97,11 +103,11 @@ class Session:
         allowed = deadline.remaining()
         cursor = self._begin(deadline, with_caller=caller is not None)
         batches = self._dialect.rows(cursor, procedure, document, caller)
-        first = self.watched(lambda: next(batches, None), cursor, deadline)
+        first = self.watched(lambda: next(batches, None), deadline, cursor)
         if first is None:
             return iter(())
         later = iter(
-            lambda: self.watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
+            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
         )
         return itertools.chain([first], later)
 
@@ -113,7 +119,7 @@ class Session:
         Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
         """
         text, values, skip = self._dialect.with_session(statement, caller)
-        cursor = self._cursor_for(text, deadline)
+        cursor = self._begin(deadline, text, with_caller=None)
         self._dialect.bind_values(cursor, values)
 
         def run() -> list[ResultSet]:
@@ -126,7 +132,7 @@ class Session:
                 if not cursor.nextset():
                     return found[skip:]
 
-        return self.watched(run, cursor, deadline)
+        return self.watched(run, deadline, cursor)
 
     def batches(
         self, statement: Statement, deadline: Deadline, *, caller: str | None = None
@@ -136,34 +142,28 @@ class Session:
         The columns are empty where there is no result set. Deadlines and errors as in rows().
         """
         allowed = deadline.remaining()
-        self._forget(deadline)
-        cursor = self._connection.cursor()
+        cursor = self._begin(deadline, with_caller=None)
         text, values, skip = self._dialect.with_session(statement, caller)
         self._dialect.bind_values(cursor, values)
         columns, batches = self.watched(
             lambda: self._dialect.open(cursor, text, values, skip, statement.fetch_from),
-            cursor,
             deadline,
+            cursor,
         )
         return columns, iter(
-            lambda: self.watched(lambda: next(batches, None), cursor, Deadline(allowed)), None
+            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
         )
 
-    def _cursor_for(self, text: str, deadline: Deadline) -> pyodbc.Cursor:
-        """A cursor whose last statement was `text`, where there is one: it is prepared already."""
-        self._forget(deadline)
-        if self._cursors is None:
-            return self._connection.cursor()
-        cursor = self._cursors.pop(text, None) or self._connection.cursor()
-        self._cursors[text] = cursor
-        if len(self._cursors) > CURSORS_KEPT:
-            self._cursors.pop(next(iter(self._cursors))).close()
-        return cursor
+    def watched(
+        self, work: Callable[[], T], deadline: Deadline, cursor: pyodbc.Cursor | None = None
+    ) -> T:
+        """What `work()` on `cursor` gives; DeadlineExceeded if it had to be cancelled.
 
-    def watched(self, work: Callable[[], T], cursor: pyodbc.Cursor, deadline: Deadline) -> T:
-        """What `work()` on `cursor` gives; DeadlineExceeded if it had to be cancelled."""
+        Without a cursor there is nothing to cancel: at the deadline the connection is cut.
+        """
         watched = self._watched
-        watched.begin(deadline, cursor.cancel, self._abandon)
+        cancel = self._abandon if cursor is None else cursor.cancel
+        watched.begin(deadline, cancel, self._abandon)
         try:
             done = work()
         except BaseException as error:
@@ -174,7 +174,8 @@ class Session:
 
     def lend(self, deadline: Deadline) -> pyodbc.Connection:
         """The connection itself, for statements of the borrower's own until take_back()."""
-        self._forget(deadline)
+        self._forget()
+        self._limit(self._dialect.statement_limit(deadline.remaining()))
         return self._connection
 
     def take_back(self) -> None:
@@ -184,11 +185,11 @@ class Session:
             self._connection.autocommit = True
         self._dialect.discard(self._connection)
 
-    def ping(self) -> bool:
-        """Whether the server still answers; one round trip."""
+    def ping(self, remaining: float) -> bool:
+        """Whether the server still answers, in well below `remaining` seconds; one round trip."""
         try:
-            self._connection.execute("SELECT 1").close()
-        except pyodbc.Error:
+            self.watched(self._ask, Deadline(min(PING_SECONDS, remaining / 2)))
+        except (pyodbc.Error, DeadlineExceeded):
             return False
         return True
 
@@ -197,32 +198,58 @@ class Session:
         self._watched.release()
         self._watched.when_cancelled(self._close)
 
+    def _ask(self) -> None:
+        self._connection.execute("SELECT 1").close()
+
     def _close(self) -> None:
         # A broken connection fails to close; there is nothing left to lose.
-        with contextlib.suppress(pyodbc.Error):
+        guard = self._watched.watch.guard(Deadline(CLOSE_SECONDS), self._abandon, self._abandon)
+        with guard, contextlib.suppress(pyodbc.Error):
             self._connection.close()
 
     def _begin(
-        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool = False
+        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool | None = False
     ) -> pyodbc.Cursor:
-        """A cursor for the next statement, on a session that remembers nothing of the last."""
-        self._forget(deadline)
-        if statement is None or self._cursors is None:
-            return self._new_cursor(with_caller)
-        cursor = self._cursors.get(statement)
-        if cursor is None:
-            cursor = self._cursors[statement] = self._new_cursor(with_caller)
+        """A cursor for the next statement, on a session that remembers nothing of the last.
+
+        with_caller: whether a document is called with one; None: the values bind themselves.
+        """
+        limit = self._dialect.statement_limit(deadline.remaining())
+        kept = self._cursors.get(statement) if self._cursors else None
+        # A session is reset with no statement open, so before the new cursor and after the old.
+        if kept is not None and kept[1] < limit:
+            self.watched(kept[0].close, deadline)
+            kept = None
+        if kept is None and statement is not None:
+            self._drop_oldest_cursor(deadline)
+        self._forget()
+        if kept is not None:
+            return kept[0]
+        cursor = self._new_cursor(limit, with_caller)
+        if statement is not None and self._cursors is not None:
+            self._cursors[statement] = cursor, limit
         return cursor
 
-    def _forget(self, deadline: Deadline) -> None:
+    def _drop_oldest_cursor(self, deadline: Deadline) -> None:
+        if self._cursors is not None and len(self._cursors) >= CURSORS_KEPT:
+            cursor, _ = self._cursors.pop(next(iter(self._cursors)))
+            self.watched(cursor.close, deadline)
+
+    def _forget(self) -> None:
         if self._used:
             self._dialect.reset(self._connection)
         self._used = True
-        self._dialect.limit_statement(self._connection, deadline.remaining())
 
-    def _new_cursor(self, with_caller: bool) -> pyodbc.Cursor:
+    def _limit(self, seconds: int) -> None:
+        if seconds:
+            self._connection.timeout = seconds
+
+    def _new_cursor(self, limit: int, with_caller: bool | None) -> pyodbc.Cursor:
+        # pyodbc copies it into the cursor now, and never again.
+        self._limit(limit)
         cursor = self._connection.cursor()
-        self._dialect.bind(cursor, with_caller=with_caller)
+        if with_caller is not None:
+            self._dialect.bind(cursor, with_caller=with_caller)
         return cursor
 
 

@@ -3,7 +3,9 @@
 As JSON a line is an object: time (UTC), level, logger, message, request_id and trace_id of the
 request it belongs to. A request's line has event "request", method, route (the template), status,
 duration_ms, bytes; where they say something attempts, wait_ms, sqlstate, native, failure, replayed,
-complete. No path, no query, no header and no body is ever in it.
+complete. No path, no query, no header and no body is ever in it. A failed call's line has event
+"failed_call", procedure, database, failure, sqlstate, native and server_message, from which values
+of the request are left out (database.errors).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 import time
 from typing import TextIO
 
-from database.errors import DatabaseError
+from database.errors import DatabaseError, Kind
 from database.events import Call, CircuitBreakerOpened, Retry, kind_of
 from observability.redaction import redact
 from observability.request import RequestRecord, current
@@ -23,6 +25,8 @@ from observability.request import RequestRecord, current
 FORMATS = ("auto", "text", "json")
 requests_log = logging.getLogger("requests")
 calls_log = logging.getLogger("calls")
+# Answered with 409 or 422: nothing for an operator to do.
+_OF_THE_REQUEST = (Kind.CONSTRAINT, Kind.BAD_VALUE)
 
 
 class RequestLog:
@@ -44,6 +48,9 @@ class RequestLog:
         """Lines are written as they come."""
 
     def _call(self, call: Call) -> None:
+        failure = getattr(call.failure, "failure", call.failure)  # behind Unavailable
+        if isinstance(failure, DatabaseError) and failure.kind is not Kind.CHOSEN:
+            self._failed(call, failure)
         if call.seconds >= self._slow_seconds:
             request = current.request
             calls_log.warning(
@@ -62,10 +69,28 @@ class RequestLog:
                 },
             )
 
+    def _failed(self, call: Call, failure: DatabaseError) -> None:
+        level = logging.INFO if failure.kind in _OF_THE_REQUEST else logging.ERROR
+        calls_log.log(
+            level,
+            "failed call: %s on %s: %s",
+            *(call.procedure, call.database, failure.report),
+            extra={
+                "fields": {
+                    "event": "failed_call",
+                    "procedure": call.procedure,
+                    "database": call.database,
+                    "failure": kind_of(failure),
+                    **_numbers(failure),
+                    "server_message": redact(failure.said) or None,
+                }
+            },
+        )
+
     def _retry(self, retry: Retry) -> None:
         calls_log.warning(
             "%s: %s; trying again",
-            *(retry.database, retry.failure),
+            *(retry.database, retry.failure.report),
             extra={"fields": {"event": "retry", **_numbers(retry.failure)}},
         )
 

@@ -115,10 +115,14 @@ class Live(_Answer):
 
 
 class DatabaseState(_Answer):
-    """What a database of its own connection answered, and how soon (milliseconds)."""
+    """What the last probe of a database found, how long it took (milliseconds), and how many
+    seconds ago that was."""
 
-    state: Literal["ready", "resuming", "login refused", "unreachable", "not configured"]
+    state: Literal[
+        "ready", "checking", "resuming", "login refused", "unreachable", "not configured"
+    ]
     latency_ms: float | None
+    age_seconds: float | None
 
 
 class Ready(_Answer):
@@ -134,7 +138,6 @@ class Welcome(_Answer):
     name: str
     version: str
     links: dict[str, str]
-    health: Ready
 
 
 class Fault(_Answer):

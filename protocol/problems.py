@@ -71,6 +71,7 @@ _BY_KIND = {
     Kind.BAD_VALUE: ("refused-value", "The database refused a value of the request."),
     Kind.TIMED_OUT: ("deadline", "The statement took longer than it may."),
     Kind.CANCELLED: ("unavailable", "The statement was cancelled by the database."),
+    Kind.FULL: ("unavailable", "The database has no space left for this change."),
 }
 _CHOSEN_SLUG = {403: "forbidden", 404: "not-found", 409: "conflict", 412: "precondition-failed"}
 
@@ -154,9 +155,9 @@ def _of_database(error: DatabaseError) -> Problem:
         return Problem(
             "unavailable", "The database can't be asked now.", retry_after=max(1.0, error.wait)
         )
-    log.error("database: %s", error)
     slug, detail = _BY_KIND.get(error.kind, ("internal", "The request could not be answered."))
-    return Problem(slug, detail, retry_after=1 if slug == "unavailable" else None)
+    retry_after = max(1.0, error.wait) if slug == "unavailable" else None
+    return Problem(slug, detail, retry_after=retry_after)
 
 
 def _of_http(error: HTTPException) -> Problem:

@@ -36,10 +36,10 @@ class SharedReads:
         self._directory = directory
         self._ttl = ttl
         self._observe = observe
+        self._made = False
         self._swept = time.monotonic()
         self._in_this_worker: SingleFlight[tuple[str, float | None]] = SingleFlight()
         self._quick: set[str] = set()  # questions not worth sharing with other workers
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def ttl(self) -> float:
@@ -65,6 +65,10 @@ class SharedReads:
         if question in self._quick and not self._ttl:
             self._observe(SharedRead("asked"))
             return self._timed(question, ask)[0], None
+        if not self._made:
+            # Not at the start, which needs no place to write.
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._made = True
         path = self._directory / hashlib.sha256(question.encode()).hexdigest()
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

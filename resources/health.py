@@ -1,10 +1,9 @@
-"""Whether the process lives, and whether its databases answer."""
+"""Liveness of the process, and readiness of its databases."""
 
 import json
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from typing import Any
 
 from flask import Response, current_app
@@ -16,21 +15,22 @@ from operations.operation import operation
 from operations.response_models import Live, Ready
 
 KEPT_SECONDS = 3.0
-TIMEOUT_SECONDS = 2.0
-NOT_CONFIGURED = {"state": "not configured", "latency_ms": None}
-UNREACHABLE = {"state": "unreachable", "latency_ms": None}
+# A probe may take as long as a login; the answer does not wait for it longer than this.
+ANSWER_SECONDS = 0.05
+NOT_CONFIGURED = "not configured"
 _STATES = {
     Kind.RESUMING: "resuming",
     Kind.THROTTLED: "resuming",
     Kind.LOGIN_REFUSED: "login refused",
+    Kind.NOT_OPEN: "login refused",
 }
 
 
 class Probe:
-    """The state of one database, asked for at most once in KEPT_SECONDS and by one thread.
+    """The last known state of one database, refreshed by one background thread at a time.
 
-    ask() returns if the database answers, and raises what it says else. Whoever wants the state
-    while it is being asked waits for it, up to TIMEOUT_SECONDS after the asking began.
+    ask() returns if the database answers, and raises what it says else; it may take its time.
+    Without state() no probe is made, so that a database that pauses when idle may do so.
     """
 
     def __init__(
@@ -39,41 +39,50 @@ class Probe:
         self._ask = ask
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked: Future[dict[str, Any]] | None = None
-        self._began = 0.0
+        self._running: threading.Event | None = None  # set at the probe's end
+        self._known: tuple[str, float | None] = ("checking", None)
+        self._known_at: float | None = None
 
     def begin(self) -> None:
-        """Ask in the background, unless it is being asked or has just been."""
+        """Probe in the background, unless a probe is running or has ended a moment ago."""
         with self._lock:
-            if self._asked is not None and (
-                not self._asked.done() or self._clock() - self._began < KEPT_SECONDS
-            ):
+            fresh = self._known_at is not None and self._clock() - self._known_at < KEPT_SECONDS
+            if self._running is not None or fresh:
                 return
-            self._asked, self._began = Future(), self._clock()
+            self._running = threading.Event()
             threading.Thread(
-                target=self._run, args=(self._asked,), name="probe", daemon=True
+                target=self._run, args=(self._running,), name="probe", daemon=True
             ).start()
 
-    def state(self) -> dict[str, Any]:
-        """{"state": text, "latency_ms": float, or None where it did not answer}."""
-        self.begin()
-        with self._lock:
-            asked, left = self._asked, self._began + TIMEOUT_SECONDS - self._clock()
-        wait([asked], max(0.0, left))
-        return asked.result() if asked.done() else UNREACHABLE
+    def state(self, patience: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """{"state": text, "latency_ms": float or None, "age_seconds": float or None}.
 
-    def _run(self, asked: Future) -> None:
+        "checking" before the first probe has ended. Waits up to `patience` seconds for a probe
+        that is running, then gives the state before it, and its age.
+        """
+        self.begin()
+        running = self._running
+        if running is not None:
+            running.wait(max(0.0, patience))
+        with self._lock:
+            (state, latency), at = self._known, self._known_at
+        age = None if at is None else round(max(0.0, self._clock() - at), 1)
+        return {"state": state, "latency_ms": latency, "age_seconds": age}
+
+    def _run(self, ended: threading.Event) -> None:
         began = self._clock()
         try:
             self._ask()
         except NotConfigured:
-            asked.set_result(NOT_CONFIGURED)
+            known = NOT_CONFIGURED, None
         except Exception as error:  # whatever it was, it is not ready
             kind = error.kind if isinstance(error, DatabaseError) else None
-            asked.set_result({"state": _STATES.get(kind, "unreachable"), "latency_ms": None})
+            known = _STATES.get(kind, "unreachable"), None
         else:
-            latency = round((self._clock() - began) * 1000, 1)
-            asked.set_result({"state": "ready", "latency_ms": latency})
+            known = "ready", round((self._clock() - began) * 1000, 1)
+        with self._lock:
+            self._known, self._known_at, self._running = known, self._clock(), None
+        ended.set()
 
 
 class Readiness:
@@ -81,16 +90,18 @@ class Readiness:
 
     def __init__(self, databases: Databases) -> None:
         self._probes = {
-            name: Probe(lambda name=name: databases.manager(name).probe(TIMEOUT_SECONDS))
+            name: Probe(lambda name=name: databases.manager(name).probe())
             for name in databases.reported_names()
         }
 
     def report(self) -> dict[str, Any]:
-        """As the schema Ready. What is not configured keeps nobody from being ready."""
+        """As the schema Ready, within ANSWER_SECONDS. A database that is not configured does not
+        keep the API from being ready."""
         for probe in self._probes.values():
             probe.begin()
-        states = {name: probe.state() for name, probe in self._probes.items()}
-        ready = all(s["state"] in ("ready", "not configured") for s in states.values())
+        ends = time.monotonic() + ANSWER_SECONDS
+        states = {n: p.state(ends - time.monotonic()) for n, p in self._probes.items()}
+        ready = all(s["state"] in ("ready", NOT_CONFIGURED) for s in states.values())
         return {"status": "ready" if ready else "not ready", "databases": states}
 
 
@@ -104,7 +115,8 @@ class HealthLive(Resource):
 
 
 class HealthReady(Resource):
-    """Asks each database beside the pool, so that a full queue is not taken for an outage."""
+    """The last known state of each database. Probes log in past the pool, so that a full queue is
+    not taken for an outage, and in the background, so that a slow login is none either."""
 
     @operation(Ready, also=(503,))
     def get(self) -> Response:

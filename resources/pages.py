@@ -37,8 +37,9 @@ class Landing(Resource):
 
     @operation(Welcome, media_types=(JSON, HTML))
     def get(self) -> Response:
-        """What there is and how its databases are: a page for browsers, else JSON."""
-        health = current_app.extensions["readiness"].report()
+        """What there is and where: a page for browsers, else JSON."""
+        # No probe of the databases: App Service's Always On requests this route every five
+        # minutes, and each login would keep a serverless database from pausing.
         links = {
             "documentation": url_for("docs"),
             "openapi": url_for("openapi"),
@@ -54,9 +55,10 @@ class Landing(Resource):
             }
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            response = _page("landing.html", health=health, links=links, root=root)
+            names = current_app.extensions["databases"].reported_names()
+            response = _page("landing.html", databases=names, links=links, root=root)
         else:
-            welcome = {"name": TITLE, "version": VERSION, "links": links, "health": health}
+            welcome = {"name": TITLE, "version": VERSION, "links": links}
             response = Response(compact(welcome), mimetype=JSON)
         response.vary.add("Accept")
         response.headers["Cache-Control"] = "no-store"

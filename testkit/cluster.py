@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embedded.cluster import API_ROLE, PORT, EmbeddedCluster, find_binaries, unprivileged_account
 from embedded.sample import deploy_and_fill
+from tests.places import TESTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,12 +45,12 @@ GRANT EXECUTE ON FUNCTION web.sleep(text) TO "{API_ROLE}";
 
 @contextlib.contextmanager
 def fresh_cluster(name: str) -> Iterator[EmbeddedCluster]:
-    """A new cluster in `.local/tests/`, with the procedures, the sample, and web.sleep.
+    """A new cluster in TESTS, with the procedures, the sample, and web.sleep.
 
     chaos.changes has one row for each committed change of a customer: Change (INSERT, UPDATE,
     DELETE), CustomerID, CustomerName and PhoneNumber as the change left them.
     """
-    directory = ROOT / ".local" / "tests" / name
+    directory = TESTS / name
     shutil.rmtree(directory, ignore_errors=True)
 
     def prepare(cluster: EmbeddedCluster) -> None:

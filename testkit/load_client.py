@@ -16,6 +16,7 @@ from typing import Any
 
 from settings import SETTINGS, TARGETS, variable_names
 from testkit.cluster import ROOT
+from tests.places import TESTS
 
 START_TIMEOUT = 30.0
 # Long enough that only a hang reaches it: every request has a deadline far below.
@@ -59,7 +60,7 @@ def serve(connection_string: str, **settings: object) -> Iterator[int]:
         "WEB_CONCURRENCY": "1",
     }
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    with listener, (ROOT / ".local" / "tests" / "gunicorn.log").open("ab") as said:
+    with listener, (TESTS / "gunicorn.log").open("ab") as said:
         port = listener.getsockname()[1]
         server = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", "app:app"],

@@ -60,6 +60,7 @@ class Link:
 
     client: socket.socket
     server: socket.socket
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         self.flows = (
@@ -153,6 +154,15 @@ class Proxy:
         """Go on, beginning with what was held back."""
         self._ask(lambda: setattr(self, "_frozen", False))
 
+    def freeze_links(self) -> None:
+        """Forward nothing on the links that are open now, ever; new ones are forwarded."""
+
+        def drop() -> None:
+            for link in self._links:
+                link.frozen = True
+
+        self._ask(drop)
+
     def delay(self, seconds: float) -> None:
         """Hold every byte that arrives from now on for `seconds`, in each direction."""
         self._ask(lambda: setattr(self, "_delay", seconds))
@@ -235,7 +245,8 @@ class Proxy:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        flows = [] if self._frozen else [(k, f) for k in self._links for f in k.flows]
+        links = [] if self._frozen else [link for link in self._links if not link.frozen]
+        flows = [(k, f) for k in links for f in k.flows]
         readers = {f.source: (k, f) for k, f in flows if not f.ended and f.holds() < MOST_PENDING}
         writers = {f.sink: (k, f) for k, f in flows if f.pending and f.pending[0][0] <= now}
         due = [f.pending[0][0] - now for _, f in flows if f.pending and f.pending[0][0] > now]

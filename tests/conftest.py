@@ -1,4 +1,4 @@
-"""What all suites share: a folder below .local/tests for real clusters, wiped at both ends."""
+"""What all suites share: a folder below TESTS for real clusters, wiped at both ends."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from settings import ROOT
 from testkit.api_client import Api
 from testkit.engines import ENGINES, environment_of
 from testkit.secret_watch import SecretWatch, leaks
 from testkit.server import Server
+from tests.places import TESTS
 
-TESTS = ROOT / ".local" / "tests"
 # Set by the first process of a run and inherited by the workers of pytest-xdist.
 RUN_FOLDER = "TESTS_RUN_FOLDER"
 WATCH = pytest.StashKey[SecretWatch]()
 
 
 def pytest_configure() -> None:
+    # PostgreSQL's account must pass the folders that root makes.
+    os.umask(0o022)
     if RUN_FOLDER in os.environ:
         return
     TESTS.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,7 @@ def _in_use(folder: Path) -> bool:
 
 @pytest.fixture(scope="session")
 def run_folder() -> Path:
-    """This run's folder; below the project, because PostgreSQL's account can't enter root's own."""
+    """This run's folder, which PostgreSQL's account can enter, unlike those of tmp_path."""
     return Path(os.environ[RUN_FOLDER])
 
 

@@ -84,7 +84,10 @@ class PostgreSQLReader:
         self._marks = ", ".join("?" * len(schemas))
 
     def changes(self, query: Query) -> str:
-        """A text that differs from the last one when read() would; one cheap query."""
+        """A text that differs from the last one when read() would; one cheap query.
+
+        Call it before read(), so that a change between the two is seen next time.
+        """
         return str(query(CHANGES.format(marks=self._marks), *self._schemas)[0][0])
 
     def read(self, query: Query) -> list[Procedure]:

@@ -126,13 +126,20 @@ class SqlServerReader:
         self._found_views: _Views | None = None
 
     def changes(self, query: Query) -> str:
-        """A text that differs from the last one when read() would; one cheap query."""
+        """A text that differs from the last one when read() would; one cheap query.
+
+        Call it before read(), so that a change between the two is seen next time.
+        """
         described = self._views(query).descriptions
         rows = self._in(query, DESCRIBED_STATE if described else STATE)
         return hashlib.sha256(repr([tuple(row) for row in rows]).encode()).hexdigest()
 
     def read(self, query: Query) -> list[Procedure]:
         """Every procedure, in a handful of queries."""
+        listing = self._in(query, STATE)
+        if not listing:
+            # Not every engine has the views below; one that exposes nothing needs none of them.
+            return []
         views = self._views(query)
         sources = dict(map(tuple, self._in(query, SOURCES)))
         headers = {number: _header(source) for number, source in sources.items() if source}
@@ -145,7 +152,7 @@ class SqlServerReader:
         texts = self._descriptions(query) if views.descriptions else {}
         results = self._results(query) if views.results else {}
         found = []
-        for number, schema, name, _, allowed in self._in(query, STATE):
+        for number, schema, name, _, allowed in listing:
             texts_here = texts.get(number, NO_TEXTS)
             header, fault = headers.get(number, (None, ""))
             parameters: tuple[Parameter, ...] = ()
@@ -252,7 +259,8 @@ def _declared_parameters(
         Parameter(
             p.name,
             _type(p, types),
-            required=p.default is None and not p.is_output,
+            # A table that is left out is an empty one.
+            required=p.default is None and not p.is_output and not p.is_readonly,
             direction=Direction.INOUT if p.is_output else Direction.IN,
             default=p.default,
             description=texts.of(place, p.name),

@@ -43,6 +43,11 @@ class ConnectionString:
                 return self._values[key.upper()]
         return None
 
+    @property
+    def values(self) -> Mapping[str, str]:
+        """All values, by key in upper case."""
+        return dict(self._values)
+
     def with_defaults(self, defaults: Mapping[str, str]) -> "ConnectionString":
         """A copy that has each of `defaults` whose key is absent."""
         copy = ConnectionString("")
@@ -50,10 +55,10 @@ class ConnectionString:
         copy._values = {**self._values, **missing}
         return copy
 
-    def replaced(self, key: str, value: str) -> "ConnectionString":
-        """A copy in which `key` has `value`."""
+    def replaced(self, values: Mapping[str, str]) -> "ConnectionString":
+        """A copy that has each of `values`, whatever it had before."""
         copy = ConnectionString("")
-        copy._values = {**self._values, key.upper(): value}
+        copy._values = {**self._values, **{key.upper(): value for key, value in values.items()}}
         return copy
 
     def __str__(self) -> str:

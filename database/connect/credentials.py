@@ -13,8 +13,46 @@ import urllib.request
 from datetime import datetime
 from typing import NamedTuple
 
-AUDIENCE = "https://database.windows.net/"
-SCOPE = AUDIENCE + ".default"
+
+class Cloud(NamedTuple):
+    """One of Microsoft's clouds: the audience of its databases' tokens, the suffix of its
+    storage accounts, and the suffixes of its SQL servers and Synapse workspaces."""
+
+    audience: str
+    storage_suffix: str
+    sql_suffixes: tuple[str, ...]
+
+
+# azure-cli, azure/cli/core/cloud.py: each cloud's suffixes sqlServerHostname, storage and
+# synapseAnalytics.
+CLOUDS = (
+    Cloud(
+        "https://database.windows.net/",
+        "core.windows.net",
+        (".database.windows.net", ".sql.azuresynapse.net"),
+    ),
+    Cloud(
+        "https://database.chinacloudapi.cn/",
+        "core.chinacloudapi.cn",
+        (".database.chinacloudapi.cn", ".sql.azuresynapse.azure.cn"),
+    ),
+    Cloud(
+        "https://database.usgovcloudapi.net/",
+        "core.usgovcloudapi.net",
+        (".database.usgovcloudapi.net", ".sql.azuresynapse.usgovcloudapi.net"),
+    ),
+)
+AUDIENCE = CLOUDS[0].audience
+
+
+def cloud_of(server: str) -> Cloud:
+    """The cloud of the host in `server`, as Server= has it: "tcp:host,1433", any case.
+
+    The public cloud for a host of no known suffix: an alias, an address, a private name.
+    """
+    host = server.strip().lower().removeprefix("tcp:").partition(",")[0].partition("\\")[0]
+    host = host.strip().rstrip(".")
+    return next((cloud for cloud in CLOUDS if host.endswith(cloud.sql_suffixes)), CLOUDS[0])
 
 
 def default_credential(client_id: str | None) -> object:
@@ -47,10 +85,17 @@ class AppService2017Credential:
     whose expiry may be a US date; azure-identity reads only a number there.
     """
 
-    def __init__(self, endpoint: str, secret: str, *, client_id: str | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        secret: str,
+        *,
+        client_id: str | None = None,
+        audience: str = AUDIENCE,
+    ) -> None:
         if not endpoint.startswith(("http://", "https://")):
             raise ValueError("MSI_ENDPOINT must be an http or https address.")
-        query = {"resource": AUDIENCE, "api-version": "2017-09-01"}
+        query = {"resource": audience, "api-version": "2017-09-01"}
         if client_id:
             query["clientid"] = client_id
         self._url = endpoint + "?" + urllib.parse.urlencode(query)

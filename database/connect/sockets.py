@@ -10,31 +10,57 @@ import itertools
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 _FDS = Path("/proc/self/fd")
-# Milliseconds of TCP_USER_TIMEOUT, in force as well: an unacknowledged send ends after 30 s.
-FIRST_TAG = 30_000
+# The values that tag a connection are in force as well. TCP_USER_TIMEOUT, in milliseconds: an
+# unacknowledged send ends after 30 to 60 s.
+_USER_TIMEOUTS = range(30_000, 60_000)
+# TCP_KEEPIDLE and TCP_KEEPINTVL, in seconds. The driver's defaults are 30 and 1; the idle time
+# stays below the four minutes after which Azure's load balancers forget a connection.
+_KEEP_IDLE, _KEEP_INTERVAL = range(30, 130), range(1, 11)
 _tags = itertools.count()
 
 
 class TaggedSockets:
-    """The sockets of one psqlodbc connection over TCP, told by a value that libpq sets on each.
+    """The TCP sockets of one connection, recognised by the values of socket options.
 
-    libpq sets tcp_user_timeout before it connects, and on the socket of its cancel too, so a
-    hanging connect and a hanging cancel are found as well. No two living connections share a tag.
+    The driver sets the options on every socket that it opens for the connection, before anything
+    is sent: also on the second one after a redirect (Azure SQL, to ports 11000 to 11999), and
+    libpq on the socket of its cancel. keywords: what makes the driver do so, for the connection
+    string. No two living connections share a tag.
     """
 
-    def __init__(self) -> None:
-        self._tag = FIRST_TAG + next(_tags) % FIRST_TAG
+    def __init__(self, options: Mapping[int, int], keywords: Mapping[str, str]) -> None:
+        self._options = dict(options)
+        self.keywords = keywords
 
-    @property
-    def option(self) -> str:
-        """What libpq is to be told (libpq, "Parameter Key Words")."""
-        return f"tcp_user_timeout={self._tag}"
+    @classmethod
+    def of_libpq(cls, other_options: str = "") -> "TaggedSockets":
+        """For psqlodbc. other_options: the PQOPT that the tag is added to."""
+        tag = _USER_TIMEOUTS[next(_tags) % len(_USER_TIMEOUTS)]
+        option = f"{other_options} tcp_user_timeout={tag}".strip()
+        return cls({socket.TCP_USER_TIMEOUT: tag}, {"PQOPT": option})
+
+    @classmethod
+    def of_microsoft(cls) -> "TaggedSockets":
+        """For Microsoft's driver, from 17.8 on; an older one ignores the keywords."""
+        with _tagging:
+            for number in _tags:
+                interval, idle = divmod(number % (len(_KEEP_IDLE) * len(_KEEP_INTERVAL)), 100)
+                tag = _KEEP_IDLE[idle], _KEEP_INTERVAL[interval]
+                if tag not in _living or len(_living) >= len(_KEEP_IDLE) * len(_KEEP_INTERVAL):
+                    break
+            made = cls(
+                {socket.TCP_KEEPIDLE: tag[0], socket.TCP_KEEPINTVL: tag[1]},
+                {"KeepAlive": str(tag[0]), "KeepAliveInterval": str(tag[1])},
+            )
+            _living[tag] = made
+            return made
 
     def connect(self, make: Callable[[], T]) -> T:
         return make()
@@ -43,9 +69,17 @@ class TaggedSockets:
         """End whatever waits on one of them; nothing if all are closed."""
         for duplicate in _sockets():
             with contextlib.suppress(OSError):
-                level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
-                if duplicate.getsockopt(level, option) == self._tag:
+                if all(
+                    duplicate.getsockopt(socket.IPPROTO_TCP, option) == value
+                    for option, value in self._options.items()
+                ):
                     duplicate.shutdown(socket.SHUT_RDWR)
+
+
+_tagging = threading.Lock()
+_living: "weakref.WeakValueDictionary[tuple[int, int], TaggedSockets]" = (
+    weakref.WeakValueDictionary()
+)
 
 
 class SocketFinder:

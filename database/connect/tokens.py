@@ -21,8 +21,8 @@ from database.connect.access_token import (
 )
 from database.connect.credentials import (
     AUDIENCE,
-    SCOPE,
     AppService2017Credential,
+    cloud_of,
     default_credential,
     name_of,
     unquote,
@@ -58,6 +58,7 @@ class CredentialToken(TokenSource):
         make_credential: Callable[[], object],
         *,
         name: str,
+        audience: str = AUDIENCE,
         clock: Callable[[], float] = time.time,
         wait: Callable[[threading.Condition, float | None], object] = threading.Condition.wait,
         jitter: Callable[[], float] = random.random,
@@ -65,7 +66,7 @@ class CredentialToken(TokenSource):
     ) -> None:
         if margin <= 0:
             raise ValueError("margin must be more than 0 seconds.")
-        self._make_credential, self._name = make_credential, name
+        self._make_credential, self._name, self._audience = make_credential, name, audience
         self._clock, self._wait, self._jitter = clock, wait, jitter
         self._margin = margin
         self._callbacks: list[Callable[[int], None]] = []
@@ -93,7 +94,7 @@ class CredentialToken(TokenSource):
         if current is not None and self._clock() < current[1]:
             return current[0]
         deadline = time.monotonic() + timeout
-        missing = f"{self._name} gave no access token for {AUDIENCE}"
+        missing = f"{self._name} gave no access token for {self._audience}"
         with self._changed:
             attempts = self._attempts
             while True:
@@ -135,7 +136,7 @@ class CredentialToken(TokenSource):
     def describe(self) -> dict:
         current = self._current
         expires_on = current[0].expires_on if current else None
-        return {"credential": self._name, "audience": AUDIENCE, "expires_on": expires_on}
+        return {"credential": self._name, "audience": self._audience, "expires_on": expires_on}
 
     def close(self) -> None:
         with self._changed:
@@ -164,7 +165,7 @@ class CredentialToken(TokenSource):
             token, error = None, None
             try:
                 credential = credential or self._make_credential()
-                answer = credential.get_token(SCOPE)
+                answer = credential.get_token(self._audience + ".default")
                 token = AccessToken(answer.token, float(answer.expires_on))
                 if not token.valid_at(self._clock()):
                     raise ValueError("The credential answered with an expired token.")
@@ -220,22 +221,29 @@ class CredentialToken(TokenSource):
 
 
 def from_environment(
-    environ: Mapping[str, str], *, clock: Callable[[], float] = time.time
+    environ: Mapping[str, str], *, server: str = "", clock: Callable[[], float] = time.time
 ) -> TokenSource:
     """The token source that `environ` asks for: TOKEN, else MSI_ENDPOINT where it is the only
     managed identity, else DefaultAzureCredential (which reads the process's environment).
+
+    server: the value of Server=; its suffix chooses the cloud, and so the tokens' audience.
 
     Raises ValueError for a TOKEN that cannot be one.
     """
     if unquote(environ.get("TOKEN", "")):
         return StaticToken(environ["TOKEN"], clock=clock)
     client_id = environ.get("AZURE_CLIENT_ID") or None
+    audience = cloud_of(server).audience
     endpoint, secret = environ.get("MSI_ENDPOINT"), environ.get("MSI_SECRET")
     if endpoint and secret and not environ.get("IDENTITY_ENDPOINT"):
-        credential = AppService2017Credential(endpoint, secret, client_id=client_id)
-        return CredentialToken(lambda: credential, name=name_of(credential), clock=clock)
+        credential = AppService2017Credential(
+            endpoint, secret, client_id=client_id, audience=audience
+        )
+        return CredentialToken(
+            lambda: credential, name=name_of(credential), audience=audience, clock=clock
+        )
     make, name = partial(default_credential, client_id), "DefaultAzureCredential"
-    return CredentialToken(make, name=name, clock=clock)
+    return CredentialToken(make, name=name, audience=audience, clock=clock)
 
 
 def _close(credential: object | None) -> None:

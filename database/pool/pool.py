@@ -28,6 +28,8 @@ __all__ = ["Lease", "Pool", "PoolClosed", "PoolError", "PoolQueueFull", "PoolSta
 C = TypeVar("C")
 logger = logging.getLogger(__name__)
 _LONGEST_REST = 30.0  # of the housekeeper, in seconds
+# For so long a pool with connections makes no more after one was refused; it waits for those.
+_REFUSED_PAUSE = 1.0
 
 
 class PoolError(Exception):
@@ -51,8 +53,11 @@ class Pool(PoolState[C]):
 
     connect(remaining) makes a connection within the `remaining` seconds of a checkout, or raises.
     close(connection) is called once for each; what it raises is logged.
-    ping(connection) tells whether a connection that was idle for longer than bypass_window still
-    lives; a dead one is replaced by a new one within the same checkout.
+    ping(connection, remaining) tells, within the `remaining` seconds of a checkout, whether a
+    connection that was idle for longer than bypass_window still lives; a dead one is replaced by a
+    new one within the same checkout.
+    refused(error) tells whether what connect() raised means that the database takes no more
+    connections for now. While the pool has others, the checkout then waits for one of them.
     max_waiting callers may queue, each for acquire_timeout.
     max_lifetime is shortened for each connection by up to lifetime_jitter, a fraction, so that
     those made together do not end together. max_idle leaves min_size connections alone.
@@ -71,7 +76,8 @@ class Pool(PoolState[C]):
         connect: Callable[[float], C],
         *,
         close: Callable[[C], None],
-        ping: Callable[[C], bool] | None = None,
+        ping: Callable[[C, float], bool] | None = None,
+        refused: Callable[[Exception], bool] | None = None,
         name: str = "pool",
         min_size: int = 0,
         max_size: int = 8,
@@ -107,6 +113,7 @@ class Pool(PoolState[C]):
         self._open_connection = connect
         self._close_connection = close
         self._ping = ping
+        self._refused = refused
         self._acquire_timeout = acquire_timeout
         self._max_lifetime = max_lifetime
         self._bypass_window = math.inf if ping is None else bypass_window
@@ -213,7 +220,9 @@ class Pool(PoolState[C]):
                 if self._housekeeper is None and not self._closed:
                     self._housekeeper = Housekeeper(self, rest=self._rest, name=self.name)
         deadline = began + (self._acquire_timeout if timeout is None else timeout)
-        slot = self._complete(self._enqueue(began), deadline)
+        waiter = self._enqueue(began)
+        while (slot := self._complete(waiter, deadline)) is None:
+            waiter = self._enqueue_first()
         with self._lock:
             slot.since = self._clock()
             self._totals["checkouts_total"] += 1
@@ -243,8 +252,26 @@ class Pool(PoolState[C]):
             raise PoolQueueFull(f"{self!r}: {self._max_waiting} callers are waiting already.")
         return waiter
 
-    def _complete(self, waiter: Waiter, deadline: float) -> Slot[C]:
-        """Wait for what the queue gives, and make a living connection of it."""
+    def _enqueue_first(self) -> Waiter:
+        """The first place in the queue, for a caller that has already had its turn."""
+        waiter = Waiter()
+        with self._lock:
+            if self._closed:
+                raise PoolClosed(f"{self!r} was closed.")
+            self._waiters.appendleft(waiter)
+            doomed = self._assign(self._clock())
+        try:
+            self._after(doomed)
+        except BaseException:
+            self._hand_back(waiter)
+            raise
+        return waiter
+
+    def _complete(self, waiter: Waiter, deadline: float) -> Slot[C] | None:
+        """Wait for what the queue gives, and make a living connection of it.
+
+        None: the database refused another connection, and the pool has others to wait for.
+        """
         try:
             outcome = waiter.wait(deadline - self._clock())
         except BaseException:
@@ -255,10 +282,21 @@ class Pool(PoolState[C]):
         if outcome is GAVE_UP:
             self._hand_back(waiter)
             raise self._timed_out()
-        if outcome is PERMIT:
-            return self._connect(deadline)
-        dead = self._validate(outcome)
-        return self._connect(deadline, replaced=dead) if dead else outcome
+        dead: list[Slot[C]] = []
+        if outcome is not PERMIT:
+            dead = self._validate(outcome, deadline)
+            if not dead:
+                return outcome
+        try:
+            return self._connect(deadline, replaced=dead)
+        except Exception as error:
+            if self._refused is None or not self._refused(error):
+                raise
+            with self._lock:
+                if not self._slots or self._clock() >= deadline:
+                    raise
+                self._refused_until = self._clock() + _REFUSED_PAUSE
+            return None
 
     def _hand_back(self, waiter: Waiter) -> None:
         """Leave the queue, passing on what has been given in the meantime."""
@@ -289,12 +327,12 @@ class Pool(PoolState[C]):
         error.__cause__ = cause
         return error
 
-    def _validate(self, slot: Slot[C]) -> list[Slot[C]]:
+    def _validate(self, slot: Slot[C], deadline: float) -> list[Slot[C]]:
         """Ping. The slot, when it is dead: retired, its place now the caller's permit."""
         if self._clock() - slot.since <= self._bypass_window:
             return []
         try:
-            if self._ping(slot.connection):
+            if self._ping(slot.connection, deadline - self._clock()):
                 return []
         except Exception:
             logger.debug("%r: ping failed", self, exc_info=True)

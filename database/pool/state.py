@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -93,7 +94,8 @@ class PoolState(Generic[C]):
         """The state without connections, in this process."""
         # Whenever the lock is free:
         #   idle + in_use + connecting <= max_size, where in_use is len(_slots) - len(_idle);
-        #   a waiter in the queue means no idle connection and no free place;
+        #   a waiter in the queue means no idle connection and no free place, except that a
+        #   database that has just refused a connection leaves places free;
         #   a closed pool has no idle connection and no waiter.
         # Fields are written only while it is held, except _lost, which is appended to at any time.
         self._lock = threading.Lock()
@@ -105,6 +107,7 @@ class PoolState(Generic[C]):
         self._lost: deque[Slot[C]] = deque()  # their leases were garbage-collected
         self._totals = dict.fromkeys(_TOTALS, 0)
         self._last_failure: BaseException | None = None  # of connect(), until it succeeds
+        self._refused_until = -math.inf  # when connections are made again, if there are others
         self._pid = os.getpid()
 
     def _assign(self, now: float) -> list[Slot[C]]:
@@ -116,12 +119,18 @@ class PoolState(Generic[C]):
                     doomed += self._retire(self._idle.pop(), "expired_total")
                 elif self._waiters.popleft().set(self._idle[-1]):
                     self._idle.pop()
-            elif len(self._slots) + self._connecting < self._max_size:
+            elif self._may_connect(now):
                 if self._waiters.popleft().set(PERMIT):
                     self._connecting += 1
             else:
                 break
         return doomed
+
+    def _may_connect(self, now: float) -> bool:
+        # Each connection that is out comes back and serves the queue, so nobody waits for the
+        # pause alone to end.
+        resting = bool(self._slots) and now < self._refused_until
+        return not resting and len(self._slots) + self._connecting < self._max_size
 
     def _return(self, slot: Slot[C], now: float) -> list[Slot[C]]:
         """Take a healthy connection back, or retire it when its time has passed."""

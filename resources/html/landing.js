@@ -1,5 +1,5 @@
 "use strict";
-// Keeps the databases' states on the page current; without scripts they are those of its loading.
+// Shows the databases' states while the page is visible. The page itself is sent without them.
 const health = document.getElementById("health");
 
 function show(report) {
@@ -22,4 +22,5 @@ async function refresh() {
   }
 }
 
+refresh();
 setInterval(() => document.hidden || refresh(), 5000);

@@ -1,7 +1,8 @@
 -- Where the trips lie, and as whom to read them: the managed identity of the Synapse workspace,
 -- which needs the role Storage Blob Data Reader on the storage account.
--- $(StorageAccount), $(Container) and $(Path) are filled in by the deployer. The table is dropped
--- first, since a source in use can not be changed; an external table holds no data of its own.
+-- $(StorageAccount), $(Container) and $(Path) are filled in by the deployer, and $(StorageSuffix) by
+-- the cloud of the server's name. The table is dropped first, since a source in use can not be
+-- changed; an external table holds no data of its own.
 IF OBJECT_ID(N'dbo.taxidata') IS NOT NULL
     DROP EXTERNAL TABLE dbo.taxidata;
 GO
@@ -23,7 +24,7 @@ GO
 
 CREATE EXTERNAL DATA SOURCE taxidata_storage
 WITH (
-    LOCATION = 'https://$(StorageAccount).dfs.core.windows.net/$(Container)',
+    LOCATION = 'https://$(StorageAccount).dfs.$(StorageSuffix)/$(Container)',
     CREDENTIAL = taxidata_identity
 );
 GO

@@ -113,6 +113,8 @@ class Connection:
             self._send(b"".join(self._errors(reply)) + tds.done(tds.DONE, tds.DONE_ERROR), reply)
             return False
         accepted = tds.login_accepted(login, packet_size=self._packet_size)
+        if self._server.redirects_to is not None:
+            accepted += tds.redirected("127.0.0.1", self._server.redirects_to)
         self._send(accepted + tds.done(tds.DONE, 0), reply)
         return True
 

@@ -288,6 +288,12 @@ def login_accepted(login: Login, *, packet_size: int) -> bytes:
     )
 
 
+def redirected(host: str, port: int) -> bytes:
+    """What sends the client on to another server, after its login was accepted."""
+    target = struct.pack("<BHH", 0, port, len(host)) + host.encode("utf-16-le")
+    return _env_change(20, struct.pack("<H", len(target)) + target + b"\0\0")
+
+
 def _env_change(kind: int, values: bytes) -> bytes:
     return b"\xe3" + struct.pack("<HB", len(values) + 1, kind) + values
 

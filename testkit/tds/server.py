@@ -60,6 +60,7 @@ class TdsServer:
         self.login_replies: deque[Reply] = deque()
         self.faults = _Faults()
         self.acknowledges_attention = True
+        self.redirects_to: int | None = None  # a port, as Azure SQL's gateway does
         self._script: Script = lambda _: Reply(Rows((Column("", "int"),), [(1,)]))
         self._login_script: LoginScript = lambda _: Reply()
         self._changed = threading.Condition()

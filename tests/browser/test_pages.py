@@ -82,7 +82,8 @@ def test_the_landing_page_shows_both_databases_ready(site, browser):
     browser.get(site.url)
     for database in ("WWIF", "TAXI"):
         row = browser.find_element(By.CSS_SELECTOR, f"#health [data-database={database}]")
-        assert row.find_element(By.CSS_SELECTOR, ".state").text == "ready"
+        state = (By.CSS_SELECTOR, f"#health [data-database={database}] .state")
+        assert wait(browser).until(met.text_to_be_present_in_element(state, "ready"))
         assert row.find_element(By.CSS_SELECTOR, ".latency").text.endswith(" ms")
     assert complaints(browser) == []
 

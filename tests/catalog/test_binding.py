@@ -52,6 +52,7 @@ JSON_VALUES = [
     ("datetime2(3)", "2026-01-31T13:45:00.1000000", "2026-01-31T13:45:00.1"),
     ("datetimeoffset", "2026-01-31T13:45:00Z", "2026-01-31T13:45:00+00:00"),
     ("datetimeoffset", "2026-01-31T13:45:00.5-0130", "2026-01-31T13:45:00.5-01:30"),
+    ("datetimeoffset", "2026-01-31T13:45:07.5+14:01", "2026-01-30T23:44:07.5+00:00"),
     ("time", "13:45", "13:45:00"),
     (
         "uniqueidentifier",
@@ -112,7 +113,8 @@ JSON_FAULTS = [
     ("datetime2", "2026-01-01T00:00:00+01:00", "must have no offset"),
     ("datetime2", "2026-01-01T24:00:00", "must be a time from 00:00:00 to 23:59:59"),
     ("datetime2", "2026-01-01x00:00:00", "must be a date and time, such as"),
-    ("datetimeoffset", "2026-01-01T00:00:00+15:00", "must have an offset from -14:00 to +14:00"),
+    ("datetimeoffset", "2026-01-01T00:00:00+24:00", "must have an offset from -23:59 to +23:59"),
+    ("datetimeoffset", "0001-01-01T00:00:00+14:01", "must be from 0001-01-01 to 9999-12-31 in UTC"),
     ("datetimeoffset", "2026-01-01T00:00:00Zx", "must be a date and time, such as"),
     ("time", "25:00", "must be a time from"),
     ("uniqueidentifier", "abc", "must be a UUID, such as"),

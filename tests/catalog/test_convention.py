@@ -1,7 +1,11 @@
 """A procedure's name and parameters give its routes; a description overrides them."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from werkzeug.routing import Map, Rule
+
+from catalog.operation import object_schema
 from catalog.operations import RouteConflict, build
 from tests.catalog.made import postgresql, t_sql
 
@@ -156,6 +160,7 @@ def test_a_short_text_named_json_is_no_document():
         (t_sql("api.get_x @a int", described="@route GET /{a}/{A}"), "names {A}"),
         (t_sql("api.get_x", name="get_a b"), "its name 'get_a b' can't be part of a URL; add an @"),
         (t_sql("api.get_x", name="get_a/b"), "can't be part of a URL"),
+        (postgresql("get_x", ("a", "text"), ("A", "text")), "names that differ in case only."),
         (postgresql("get_x", ("a", "interval")), "a has the type interval"),
         (postgresql("get_x", ("a", "interval[]")), "a has the type interval[]"),
     ],
@@ -195,6 +200,35 @@ def test_two_procedures_of_one_route_stop_the_start_and_are_both_named(first, se
 def test_what_is_not_exposed_conflicts_with_nothing():
     found = build([t_sql("api.get_order"), t_sql("b.get_order", described="@private")])
     assert len(found.operations) == len(found.refusals) == 1
+
+
+def test_a_rule_has_names_that_werkzeug_takes():
+    (operation,) = build(
+        [t_sql("api.x @größe int, @b int", described="@route GET /a/{b}/{größe}")]
+    ).operations
+    rules = Map([Rule(operation.rule, endpoint="x")]).bind("localhost")
+    _, arguments = rules.match("/a/1/2")
+    assert operation.path_texts(arguments) == {"b": "1", "größe": "2"}
+
+
+def test_parameters_have_a_schema_together():
+    procedure = t_sql("api.create_order @a tinyint, @b nvarchar(5) = N'x'")
+    first, second = procedure.parameters
+    described = replace(procedure, parameters=(first, replace(second, description="Why.")))
+    assert object_schema(build([described]).operations[0].body) == {
+        "type": "object",
+        "properties": {
+            "a": {"type": ["integer", "null"], "minimum": 0, "maximum": 255, "format": "int32"},
+            "b": {
+                "type": ["string", "null"],
+                "pattern": "^[^\\u0000]*$",
+                "maxLength": 5,
+                "description": "Why.",
+            },
+        },
+        "required": ["a"],
+        "additionalProperties": False,
+    }
 
 
 def test_every_operation_has_an_id_of_its_own():

@@ -100,8 +100,8 @@ def test_on_sql_server_everything_is_read():
     assert shown(save) == [
         ("Phone", "dbo.PhoneNumber", False, "IN"),
         ("Total", "money", False, "INOUT"),
-        ("Lines", "api.OrderLines", True, "IN"),
-        ("Bare", "dbo.OrderLines2", True, "IN"),
+        ("Lines", "api.OrderLines", False, "IN"),
+        ("Bare", "dbo.OrderLines2", False, "IN"),
     ]
     assert order.summary == "One order."
     assert [p.description for p in order.parameters] == [
@@ -172,6 +172,12 @@ def test_a_table_type_that_makes_a_column_itself_is_not_supported():
         "Lines has the type api.OrderLines, which no JSON value stands for."
     )
     assert order.parameters
+
+
+def test_a_database_without_procedures_costs_one_query():
+    engine = Engine((), STATE=[])
+    assert read(engine) == []
+    assert len(engine.statements) == 1
 
 
 def test_a_login_that_may_not_execute_is_told_apart():

@@ -3,17 +3,21 @@
 Run as `az` (a two-line shim on PATH); AZ_RECORDER names its folder:
 
 - `calls.jsonl`: one object a call, {"words": [...], "stdin": text or null, "files": [...] or null},
-  `files` being the folder's content at `az webapp up`;
+  `files` being the content of the archive that `az webapp deploy` sends (a copy: `code.zip`);
 - `cloud.json`: what exists, {kind: {name: {...}}}: what a second run finds.
 
 It is as strict as the cloud where that matters to a script that is run twice: making a group, plan,
 app, server or database that exists is refused (exit 1), and so is touching one that does not.
-`fail` in the folder, when present, holds the leading words of calls to refuse.
+`webapp deploy` fails where the app would refuse to start, for want of AUTH.
+`fail` in the folder, when present, holds the leading words of calls to refuse; with a second line,
+a sentence, the first such call only.
 """
 
 import json
 import os
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 LISTED = {
@@ -32,24 +36,31 @@ ANSWERS = {
     "account show": "11111111-2222-3333-4444-555555555555",
     "account get-access-token": "the-token-of-the-caller",
     "storage account show": "/subscriptions/s/storageAccounts/trips",
-    "resource list": "workspace-principal-id",
+    "resource list": "/subscriptions/s/workspaces/trips",
+    "ad sp show": "99999999-8888-7777-6666-555555555555",
+}
+WORKSPACE = {
+    "identity.principalId": "workspace-principal-id",
+    "properties.connectivityEndpoints.sqlOnDemand": "trips-ondemand.sql.azuresynapse.net",
 }
 
 
-def split(words: list[str]) -> tuple[str, dict[str, str | bool]]:
-    """`az a b --x 1 --y` as ("a b", {"x": "1", "y": True})."""
+def split(words: list[str]) -> tuple[str, dict[str, str | bool | list[str]]]:
+    """`az a b --x 1 --y --z=2 --settings A=1 B=2` as ("a b", {"x": "1", "y": True, "z": "2",
+    "settings": ["A=1", "B=2"]})."""
     command: list[str] = []
-    options: dict[str, str | bool] = {}
-    at = 0
-    while at < len(words):
-        if not words[at].startswith("--"):
-            command.append(words[at])
-        elif at + 1 < len(words) and not words[at + 1].startswith("--"):
-            options[words[at][2:]] = words[at + 1]
-            at += 1
+    options: dict[str, str | bool | list[str]] = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            options[name] = value if equals else True
+        elif not name:
+            command.append(word)
+        elif name == "settings":
+            options[name] = [*(options[name] if options[name] is not True else []), word]
         else:
-            options[words[at][2:]] = True
-        at += 1
+            options[name] = word
     return " ".join(command), options
 
 
@@ -63,8 +74,16 @@ def answer(  # noqa: PLR0912 - a branch for each command
 ) -> str | None:
     """What the cloud says (standard output), after `cloud` has taken the change."""
     name = options.get("name", "")
+    if command == "login":
+        return None
     if command in ANSWERS:
         return ANSWERS[command]
+    if command == "resource show":
+        return WORKSPACE[options["query"]]
+    if command == "cloud show":
+        return cloud.get("suffix", ".database.windows.net")
+    if command == "storage container-rm exists":
+        return "true" if name in cloud.get("container", {}) else "false"
     if command == "ad signed-in-user show":
         return {"id": "admin-object-id", "userPrincipalName": "O'Hara $1@example.org"}[
             options["query"]
@@ -78,14 +97,14 @@ def answer(  # noqa: PLR0912 - a branch for each command
     elif command == "group show":
         return cloud["group"][name]["tags"].partition("=")[2]
     elif command == "group delete":
-        roles = cloud.get("roles")  # of other resources' scopes: they outlive the group
+        # What belongs to other groups outlives this one.
+        kept = {kind: cloud[kind] for kind in ("roles", "container") if kind in cloud}
         cloud.clear()
-        if roles:
-            cloud["roles"] = roles
+        cloud.update(kept)
     elif command in LISTED:
+        if options["resource-group"] not in cloud.get("group", {}):
+            refuse("no such group")
         things = cloud.get(LISTED[command], {})
-        if "identity" in options["query"]:
-            return "\n".join(thing.get("principal", "") for thing in things.values())
         quoted = options["query"].removeprefix("[?name=='").removesuffix("'].name")
         wanted = quoted.replace("\\'", "'")
         return wanted if wanted in things else ""
@@ -99,12 +118,14 @@ def answer(  # noqa: PLR0912 - a branch for each command
         cloud["server"][options["server"]].setdefault("rules", {})[name] = options[
             "start-ip-address"
         ]
+    elif command == "storage container-rm create":
+        if name in cloud.setdefault("container", {}):
+            refuse("the container exists")
+        cloud["container"][name] = {"account": options["storage-account"]}
     elif command == "role assignment create":
         entry = [options["assignee-object-id"], options["role"], options["scope"]]
         if entry not in cloud.setdefault("roles", []):
             cloud["roles"].append(entry)
-    elif command == "role assignment delete":
-        cloud["roles"] = [role for role in cloud["roles"] if role[0] != options["assignee"]]
     else:
         if name not in cloud.get("app", {}):
             refuse(f"no web app {name}")
@@ -122,14 +143,21 @@ def answer_about_app(command: str, options: dict, apps: dict, stdin: str | None)
         return f"{name}.azurewebsites.net"
     if command == "webapp delete":
         del apps[name]
+    elif command == "webapp config appsettings list":
+        settings = app.get("appsettings", {})
+        if "AUTH" in options["query"]:
+            return settings.get("AUTH")
+        return "\n".join(key for key, value in settings.items() if value)
     elif command in ("webapp config connection-string set", "webapp config appsettings set"):
-        text = stdin if options["settings"] == "@-" else options["settings"]
-        key, _, value = text.partition("=")
-        app.setdefault(command.split()[2], {})[key] = value
-    elif command in ("webapp config set", "webapp update"):
+        for text in [stdin] if options["settings"] == ["@-"] else options["settings"]:
+            key, _, value = text.partition("=")
+            app.setdefault(command.split()[2], {})[key] = value
+    elif command in ("webapp config set", "webapp update", "webapp log config"):
         app.setdefault("config", {}).update(options)
-    elif command == "webapp up":
-        app["code"] = {key: options[key] for key in ("runtime", "plan", "os-type")}
+    elif command == "webapp deploy":
+        app["code"] = {key: options[key] for key in ("type", "track-status")}
+        if not app["appsettings"].get("AUTH"):
+            refuse("the site failed to start within 10 mins")
     else:
         refuse(f"'{command}' is not known here")
     return None
@@ -141,13 +169,19 @@ def main() -> None:
     command, options = split(words)
     stdin = sys.stdin.read() if "@-" in words else None
     files = None
-    if command == "webapp up":
-        files = sorted(str(path.relative_to(".")) for path in Path(".").rglob("*"))
+    if command == "webapp deploy":
+        shutil.copy(options["src-path"], folder / "code.zip")
+        with zipfile.ZipFile(options["src-path"]) as archive:
+            files = sorted(archive.namelist())
     with (folder / "calls.jsonl").open("a") as log:
         log.write(json.dumps({"words": words, "stdin": stdin, "files": files}) + "\n")
     refused = folder / "fail"
-    if refused.exists() and command.startswith(refused.read_text().strip()):
-        refuse("refused as the test wishes")
+    if refused.exists():
+        beginning, _, sentence = refused.read_text().strip().partition("\n")
+        if command.startswith(beginning):
+            if sentence:  # refused once only
+                refused.unlink()
+            refuse(sentence or "refused as the test wishes")
     state = folder / "cloud.json"
     cloud = json.loads(state.read_text()) if state.exists() else {}
     said = answer(command, options, cloud, stdin)

@@ -1,15 +1,24 @@
 """azure-deploy.sh against a stand-in for az that records (az_recorder.py)."""
 
+import contextlib
 import json
 import os
+import re
+import runpy
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from testkit.server import bare_environment
 
 ROOT = Path(__file__).parents[2]
 BASH = shutil.which("bash")
@@ -49,11 +58,25 @@ class Machine:
             self.path / "az",
             f'exec {shlex.quote(sys.executable)} -IS {shlex.quote(str(recorder))} "$@"\n',
         )
+        self.write("package.json", "{}")
+        self.write(".gitignore", ".env\n.local/\n.venv/\n")
+        self.git("init", "--quiet")
+        self.git("add", "--all")
+        self.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "all")
         self.program(
             self.project / ".venv/bin/flask",
+            'if [ "$*" = "sql driver" ]; then\n'
+            '    [ ! -e "$AZ_RECORDER/no-driver" ] || { echo "Error: No ODBC driver"; exit 1; }\n'
+            "    exit 0\n"
+            "fi\n"
+            'if [ "$1 $2" = "auth new-key" ]; then\n'
+            '    echo "X-API-Key: made" >&2; echo "$3:${5//,/+}:digest"; exit\n'
+            "fi\n"
             'printf "%s\\n" "$*|TOKEN=${TOKEN:-}|WWIF=${SQLAZURECONNSTR_WWIF:-}'
             '|TAXI=${SQLAZURECONNSTR_TAXI:-}" >> "$AZ_RECORDER/flask.txt"\n'
-            'if [ -e "$AZ_RECORDER/no-rights" ]; then rm "$AZ_RECORDER/no-rights"; exit 1; fi\n',
+            'if [ -e "$AZ_RECORDER/no-rights" ]; then\n'
+            '    cat "$AZ_RECORDER/no-rights" >&2; rm "$AZ_RECORDER/no-rights"; exit 1\n'
+            "fi\n",
         )
 
     def write(self, name: str, text: str) -> None:
@@ -61,14 +84,24 @@ class Machine:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", "-C", str(self.project), *words], check=True)
+
     def program(self, path: Path, body: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/bash\n" + body)
         path.chmod(0o755)
 
-    def deploy(self, *words: str, answer: str = "", path: str = "", **environment: str) -> Finished:
+    def deploy(
+        self,
+        *words: str,
+        answer: str = "",
+        path: str = "",
+        project: Path | None = None,
+        **environment: str,
+    ) -> Finished:
         done = subprocess.run(
-            [BASH, str(self.project / "azure-deploy.sh"), *words],
+            [BASH, str((project or self.project) / "azure-deploy.sh"), *words],
             capture_output=True,
             text=True,
             input=answer,
@@ -102,6 +135,20 @@ class Machine:
         log = self.cloud_folder / "flask.txt"
         return log.read_text().splitlines() if log.exists() else []
 
+    @property
+    def package(self) -> set[str]:
+        """The files of the last archive that was sent."""
+        *_, files = [call["files"] for call in self.calls if call["files"] is not None]
+        return set(files)
+
+    def sent(self, name: str) -> str:
+        with zipfile.ZipFile(self.cloud_folder / "code.zip") as archive:
+            return archive.read(name).decode()
+
+    def unpack(self, folder: Path) -> None:
+        with zipfile.ZipFile(self.cloud_folder / "code.zip") as archive:
+            archive.extractall(folder)
+
     def forget_calls(self) -> None:
         (self.cloud_folder / "calls.jsonl").unlink()
 
@@ -122,7 +169,11 @@ def deployed(tmp_path_factory):
     return machine
 
 
-READER = ("Storage Blob Data Reader", "/subscriptions/s/storageAccounts/trips")
+READER = (
+    "Storage Blob Data Reader",
+    "/subscriptions/s/storageAccounts/trips/blobServices/default/containers/taxidata",
+)
+KEYS = ("--setting", "AUTH=keys", "--setting", "API_KEYS=me:read:digest")
 EVERYTHING = (
     "--create-sql",
     "--sql-database",
@@ -135,6 +186,7 @@ EVERYTHING = (
     "192.0.2.7",
     "--setting",
     "API_KEY=a $ecret with 'quotes' \"and\" `ticks`",
+    *KEYS,
 )
 
 
@@ -151,6 +203,10 @@ def test_a_second_run_ends_in_the_same_state_and_makes_nothing(machine):
     assert {"group create", "webapp create", "sql server create", "sql db create"} <= set(made)
     # these two are put, not made: the cloud answers the existing one
     assert set(again) == {"sql server firewall-rule create", "role assignment create"}
+    # nor is the plan touched, whose size and number of workers may have been changed since
+    assert not any(
+        "appservice" in command or command == "webapp up" for command in machine.commands
+    )
 
 
 def test_the_app_is_configured_before_it_gets_its_code(deployed):
@@ -166,8 +222,9 @@ def test_the_app_is_configured_before_it_gets_its_code(deployed):
         "webapp config connection-string set",
         "webapp config appsettings set",
         "webapp config set",
+        "webapp log config",
         "account get-access-token",
-        "webapp up",
+        "webapp deploy",
         "webapp show",
     ]
     places = [deployed.commands.index(command) for command in order]
@@ -180,20 +237,41 @@ def test_the_app_is_closed_to_plain_http_old_tls_ftp_and_passwords(deployed):
     assert app["config"]["min-tls-version"] == "1.2"
     assert app["config"]["ftps-state"] == "Disabled"
     assert json.loads(app["config"]["generic-configurations"]) == {
-        "healthCheckPath": "/health/ready"
+        "healthCheckPath": "/health/live"
     }
-    assert app["config"]["startup-file"] == "gunicorn app:app"
+    assert app["config"]["startup-file"] == "exec gunicorn app:app"
     assert app["basic-auth"] == "Disabled"
     (server,) = deployed.cloud["server"].values()
     assert server["enable-ad-only-auth"] is True
     assert not any("password" in word.lower() for call in deployed.calls for word in call["words"])
 
 
-def test_the_apps_and_the_workspaces_identity_may_read_the_trips_and_nothing_else(deployed):
-    assert deployed.cloud["roles"] == [
-        ["workspace-principal-id", *READER],
-        ["principal-id", *READER],
-    ]
+def test_only_the_workspaces_identity_may_read_the_trips_and_nothing_else(deployed):
+    assert deployed.cloud["roles"] == [["workspace-principal-id", *READER]]
+
+
+def test_the_app_has_the_time_to_stop_and_knows_its_proxy(deployed):
+    (app,) = deployed.cloud["app"].values()
+    settings = app["appsettings"]
+    assert settings["SCM_DO_BUILD_DURING_DEPLOYMENT"] == "true"
+    assert settings["TRUSTED_PROXIES"] == "1"
+    graceful = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
+    assert graceful < int(settings["WEBSITES_CONTAINER_STOP_TIME_LIMIT"]) <= 120
+
+
+def test_the_log_that_the_documents_name_is_switched_on(deployed):
+    (app,) = deployed.cloud["app"].values()
+    assert app["config"]["docker-container-logging"] == "filesystem"
+
+
+def test_a_setting_that_the_app_has_is_left_alone(machine):
+    words = ("--sql-server", "existing", "--app-name", "shop")
+    machine.deploy(*words, *KEYS, "--setting", "TRUSTED_PROXIES=2")
+    assert machine.cloud["app"]["shop"]["appsettings"]["TRUSTED_PROXIES"] == "2"
+    machine.forget_calls()
+    assert machine.deploy(*words).code == 0
+    assert machine.cloud["app"]["shop"]["appsettings"]["TRUSTED_PROXIES"] == "2"
+    assert "webapp config appsettings set" not in machine.commands
 
 
 def test_blanks_dollars_quotes_and_braces_arrive_unchanged(deployed):
@@ -222,6 +300,7 @@ def test_what_is_shown_is_what_is_run(deployed):
 
 def test_secrets_are_neither_printed_nor_on_a_command_line(machine):
     finished = machine.deploy(
+        *KEYS,
         "--setting",
         "API_KEY=sesame-1",
         "--sql-server",
@@ -245,44 +324,125 @@ def test_secrets_are_neither_printed_nor_on_a_command_line(machine):
 
 
 def test_the_database_gets_its_procedures_by_the_callers_token(deployed):
-    wwif, taxi = deployed.flask
+    wwif, created, taxi = deployed.flask
+    client_id = "--app-client-id 99999999-8888-7777-6666-555555555555"
     assert wwif == (
-        "sql deploy --target WWIF --app-name shop|TOKEN=the-token-of-the-caller"
+        f"sql deploy --target WWIF --app-name shop {client_id} --app-object-id principal-id"
+        "|TOKEN=the-token-of-the-caller"
         "|WWIF=Server=tcp:shop-sql.database.windows.net,1433;Database={Wide $World's {x}}};"
         "Encrypt=yes|TAXI="
     )
-    assert taxi.startswith("sql deploy --target TAXI --app-name shop --set StorageAccount=storage ")
-    assert "|WWIF=|TAXI=Server=tcp:trips-ondemand.sql.azuresynapse.net,1433;" in taxi
+    assert created.startswith("sql create-database --target TAXI|TOKEN=the-token-of-the-caller|")
+    assert taxi.startswith(
+        f"sql deploy --target TAXI --app-name shop {client_id} --set StorageAccount=storage "
+    )
+    for line in (created, taxi):
+        assert "|WWIF=|TAXI=Server=tcp:trips-ondemand.sql.azuresynapse.net,1433;" in line
     assert "CREATE USER [shop];" in deployed.finished.said
 
 
-def test_without_grants_the_sql_is_printed_and_none_is_run(machine):
-    finished = machine.deploy("--create-sql", "--app-name", "shop", "--no-grants")
+def test_the_place_of_the_trips_is_made_and_the_upload_printed(deployed):
+    assert list(deployed.cloud["container"]) == ["taxidata"]
+    (line,) = [x for x in deployed.finished.said.splitlines() if x.startswith("+ az storage blob")]
+    assert line.endswith(
+        " --account-name storage --container-name taxidata --name taxidata/taxidata.parquet"
+        " --file data/taxidata.parquet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/*.parquet", "taxidata.parquet"), ("/a/b/*.parquet", "a/b/taxidata.parquet")],
+)
+def test_the_upload_goes_where_the_external_table_reads(machine, path, name):
+    words = ("--synapse-workspace", "trips", "--storage-account", "storage", "--storage-path", path)
+    assert f" --name {name} " in machine.deploy("--dry-run", *words).said
+
+
+def test_in_another_cloud_server_and_audience_have_its_suffix(machine):
+    suffix = ".database.chinacloudapi.cn"
+    (machine.cloud_folder / "cloud.json").write_text(json.dumps({"suffix": suffix}))
+    assert machine.deploy("--create-sql", "--app-name", "shop", *KEYS).code == 0
+    app = machine.cloud["app"]["shop"]
+    assert f"Server=tcp:shop-sql{suffix},1433;" in app["connection-string"]["WWIF"]
+    (token,) = [call["words"] for call in machine.calls if "get-access-token" in call["words"]]
+    assert token[token.index("--resource") + 1] == "https://database.chinacloudapi.cn/"
+
+
+def test_without_grants_sql_and_role_are_printed_and_nothing_is_granted(machine):
+    words = (*EVERYTHING, "--app-name", "shop", "--no-grants")
+    shutil.rmtree(machine.project / ".venv")
+    finished = machine.deploy(*words)
     assert finished.code == 0
     assert machine.flask == []
+    assert "roles" not in machine.cloud
     assert "CREATE USER [shop];" in finished.said
+    assert "WITH OBJECT_ID = 'principal-id';" in finished.said
+    assert "+ az role assignment create --assignee-object-id workspace-prin" in finished.said
+    assert "Have an administrator of the database run" in finished.said
 
 
 def test_a_grant_refused_once_is_tried_again_after_the_code_is_deployed(machine):
     (machine.cloud_folder / "no-rights").touch()
-    finished = machine.deploy("--create-sql")
+    finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 0
     assert len(machine.flask) == 2
 
 
 def test_a_grant_that_stays_refused_ends_in_a_sentence_with_the_code_deployed(machine):
-    machine.program(machine.project / ".venv/bin/flask", "exit 1\n")
-    finished = machine.deploy("--create-sql")
+    machine.program(
+        machine.project / ".venv/bin/flask", '[ "$*" = "sql driver" ] && exit 0\nexit 1\n'
+    )
+    finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 1
     assert "the code is deployed, but not all of the SQL" in finished.shown
-    assert "webapp up" in machine.commands
+    assert "webapp deploy" in machine.commands
 
 
-def test_the_package_holds_the_program_and_not_the_laptop(deployed):
-    (files,) = [call["files"] for call in deployed.calls if call["files"] is not None]
-    assert {"app.py", "requirements.txt", "resources/customer.py"} <= set(files)
-    assert "sql/azure-sql/090_grants.sql" in files
-    assert [name for name in files if name.startswith((".", "tests"))] == []
+def test_a_failed_start_does_not_keep_the_second_try_of_the_grants_and_the_sentence(machine):
+    (machine.cloud_folder / "no-rights").touch()
+    (machine.cloud_folder / "fail").write_text("webapp deploy")
+    finished = machine.deploy("--create-sql", *KEYS)
+    assert finished.code == 1
+    assert len(machine.flask) == 2
+    assert "'az webapp log tail --name" in finished.shown
+    assert "Running" not in finished.said
+    assert machine.commands.count("webapp deploy") == 1
+
+
+def test_a_deployment_that_the_platforms_own_restart_ended_is_tried_again(machine):
+    sentence = "Deployment has been stopped due to SCM container restart."
+    (machine.cloud_folder / "fail").write_text(f"webapp deploy\n{sentence}")
+    assert machine.deploy("--create-sql", *KEYS).code == 0
+    assert machine.commands.count("webapp deploy") == 2
+
+
+def test_client_ip_auto_opens_the_server_to_the_address_that_it_names(machine):
+    (machine.cloud_folder / "no-rights").write_text(
+        "Error: Cannot open server 'shop-sql' requested by the login. Client with IP address"
+        " '203.0.113.7' is not allowed to access the server. (40615)\n"
+    )
+    finished = machine.deploy("--create-sql", "--client-ip", "auto", *KEYS)
+    assert finished.code == 0
+    (server,) = machine.cloud["server"].values()
+    assert server["rules"] == {"AllowAzureServices": "0.0.0.0", "DeployingMachine": "203.0.113.7"}
+    assert len(machine.flask) == 2
+    order = ["sql server firewall-rule create", "account get-access-token"] * 2 + ["webapp deploy"]
+    assert [c for c in machine.commands if c in order] == order
+
+
+def test_the_package_holds_what_git_tracks_as_it_is_now(deployed, machine):
+    assert {"app.py", "requirements.txt", "resources/customer.py"} <= deployed.package
+    assert "sql/azure-sql/090_grants.sql" in deployed.package
+    assert [n for n in deployed.package if n.startswith((".", "tests", "package"))] == []
+
+    machine.write("resources/customer.py", "# changed, not committed\n")
+    machine.write("resources/untracked.py", "")
+    finished = machine.deploy("--sql-server", "existing", *KEYS)
+    assert finished.code == 0
+    assert "resources/untracked.py" not in machine.package
+    assert "does not track them:\nresources/untracked.py\n" in finished.said
+    assert machine.sent("resources/customer.py") == "# changed, not committed\n"
 
 
 def test_a_dry_run_prints_every_command_and_calls_nothing(machine):
@@ -290,7 +450,7 @@ def test_a_dry_run_prints_every_command_and_calls_nothing(machine):
     assert finished.code == 0
     assert machine.calls == []
     assert machine.flask == []
-    for command in ("group create", "sql db create", "role assignment create", "webapp up"):
+    for command in ("group create", "sql db create", "role assignment create", "webapp deploy"):
         assert f"+ az {command} " in finished.shown
     assert "ecret" not in finished.printed
 
@@ -303,7 +463,8 @@ def without_az(tmp_path: Path) -> str:
     """A PATH of the ordinary programs the script uses, az not among them."""
     folder = tmp_path / "no-az"
     folder.mkdir()
-    for name in ("cat", "sed", "tr", "cksum", "cut", "dirname", "tar", "mktemp", "rm"):
+    programs = ("cat", "sed", "tr", "cksum", "cut", "dirname", "grep", "git", "tee", "head")
+    for name in (*programs, "mktemp", "rm"):
         (folder / name).symlink_to(shutil.which(name))
     return str(folder)
 
@@ -327,51 +488,136 @@ def test_a_missing_az_is_one_sentence(machine, tmp_path):
         (("--colour", "red"), {}, "'--colour' is not an option"),
         (("now",), {}, "'now' is not an option"),
         (("--create-sql", "--setting", "sesame"), {}, "--setting takes KEY=VALUE"),
+        (("--create-sql",), {}, "AUTH is not set"),
+        (("--create-sql", "--setting", "AUTH="), {}, "AUTH is not set"),
+        (("--create-sql", "--setting", "AUTH=loopback"), {}, "AUTH is not set"),
+        (("--create-sql", "--setting", "AUTH=keys"), {}, "AUTH=keys needs API_KEYS"),
+        (
+            ("--create-sql", "--setting", "AUTH=keys, oidc", *KEYS[2:]),
+            {},
+            "AUTH=oidc needs OIDC_ISSUER",
+        ),
+        (("--create-sql", "--setting", "AUTH=easyauth"), {}, "sign-in"),
+        (
+            ("--create-sql", "--use-free-limit", "--health-path", "/health/ready", *KEYS),
+            {},
+            "free 100,000 vCore seconds",
+        ),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_changes_nothing(machine, words, environment, sentence):
     finished = machine.deploy(*words, **environment)
     assert finished.code == 1
     assert sentence in finished.shown
-    assert finished.shown.count("\n") == 1
-    assert set(machine.commands) <= {"account show"}
+    said = [x for x in finished.shown.splitlines() if not x.startswith("+ az group exists")]
+    assert len(said) == 1
+    assert set(machine.commands) <= {"account show", "group exists"}
+
+
+def test_what_the_laptop_lacks_is_one_sentence_before_anything_is_created(machine, tmp_path):
+    words = ("--create-sql", *KEYS)
+    # a flask on PATH is not taken for the checkout's
+    machine.program(machine.path / "flask", 'echo "$*" >> "$AZ_RECORDER/flask.txt"\n')
+    (machine.cloud_folder / "no-driver").touch()
+    finished = machine.deploy(*words)
+    assert finished.code == 1
+    assert "Error: No ODBC driver" in finished.shown
+    assert "cannot run the SQL scripts" in finished.shown
+    shutil.rmtree(machine.project / ".venv")
+    finished = machine.deploy(*words)
+    assert finished.code == 1
+    assert "there is no .venv here" in finished.shown
+    shutil.rmtree(machine.project / ".git")
+    finished = machine.deploy(*words, "--no-grants")
+    assert finished.code == 1
+    assert "is not a git checkout with a commit" in finished.shown
+    assert machine.flask == []
+    assert set(machine.commands) == {"account show", "group exists"}
+
+
+def test_a_workspace_that_is_not_there_is_one_sentence_before_anything_is_created(machine):
+    (machine.cloud_folder / "fail").write_text("storage account show")
+    finished = machine.deploy(*EVERYTHING)
+    assert finished.code == 1
+    assert "there is no storage account 'storage' in this subscription" in finished.shown
+    assert not [command for command in machine.commands if command.endswith(" create")]
+
+
+def test_auth_that_the_app_has_already_is_enough(machine):
+    words = ("--sql-server", "existing", "--app-name", "shop")
+    assert machine.deploy(*words, *KEYS).code == 0
+    assert machine.deploy(*words).code == 0
+    finished = machine.deploy(*words, "--setting", "API_KEYS=")
+    assert finished.code == 1
+    assert "AUTH=keys needs API_KEYS" in finished.shown
+
+
+def test_an_app_on_a_plan_of_its_own_gets_no_second_plan(machine):
+    before = {
+        "app": {"shop": {"appsettings": {"AUTH": "none"}, "plan": "ours"}},
+        "group": {"sql-procedures-api": {"tags": "owner=finance"}},
+    }
+    (machine.cloud_folder / "cloud.json").write_text(json.dumps(before))
+    assert machine.deploy("--sql-server", "existing", "--app-name", "shop").code == 0
+    assert "plan" not in machine.cloud
+    assert not any("appservice" in command for command in machine.commands)
+
+
+@pytest.mark.parametrize(
+    ("words", "pause", "free", "capacity"),
+    [
+        ((), "60", None, "1"),
+        (("--use-free-limit",), "60", "true", "2"),
+        (("--health-path", "/health/ready"), "-1", None, "1"),
+    ],
+)
+def test_the_health_check_and_the_pause_of_the_database_do_not_fight(
+    machine, words, pause, free, capacity
+):
+    assert machine.deploy("--create-sql", *KEYS, *words).code == 0
+    (database,) = machine.cloud["database"].values()
+    assert database["auto-pause-delay"] == pause
+    assert database.get("use-free-limit") == free
+    assert database["capacity"] == capacity
 
 
 def test_not_logged_in_is_one_sentence(machine):
     (machine.cloud_folder / "fail").write_text("account show")
-    finished = machine.deploy("--create-sql")
+    finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 1
     assert finished.shown == "azure-deploy.sh: az is not logged in: run 'az login' first.\n"
 
 
 def test_a_list_that_fails_is_not_taken_for_nothing_there(machine):
+    machine.deploy("--create-sql", *KEYS)
+    machine.forget_calls()
     (machine.cloud_folder / "fail").write_text("webapp list")
-    finished = machine.deploy("--create-sql")
+    finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 1
     assert "webapp create" not in machine.commands
 
 
 def test_a_failed_step_stops_the_script(machine):
     (machine.cloud_folder / "fail").write_text("sql db create")
-    assert machine.deploy("--create-sql").code != 0
-    assert "webapp up" not in machine.commands
+    assert machine.deploy("--create-sql", *KEYS).code != 0
+    assert "webapp deploy" not in machine.commands
 
 
 def test_the_derived_name_is_the_same_each_time_and_differs_by_group(machine):
-    machine.deploy("--create-sql")
-    machine.deploy("--create-sql", "--resource-group", "another")
+    machine.deploy("--create-sql", *KEYS)
+    machine.deploy("--create-sql", *KEYS, "--resource-group", "another")
     assert len(machine.cloud["app"]) == 2
 
 
 def test_delete_removes_what_was_made_and_can_be_run_again(machine):
     machine.deploy(*EVERYTHING)
     machine.forget_calls()
-    finished = machine.deploy("--delete", "--yes", "--storage-account", "storage")
+    finished = machine.deploy("--delete", "--yes")
     assert finished.code == 0
-    assert machine.cloud == {"roles": [["workspace-principal-id", *READER]]}
+    # the storage account belongs to another group, and so does the workspace that reads it
+    assert set(machine.cloud) == {"roles", "container"}
     assert machine.commands[-1] == "group delete"
-    assert machine.commands.index("role assignment delete") < machine.commands.index("group delete")
-    again = machine.deploy("--delete", "--yes", "--storage-account", "storage")
+    again = machine.deploy("--delete", "--yes")
     assert again.code == 0
     assert "nothing to remove" in again.said
 
@@ -381,7 +627,7 @@ def test_delete_spares_a_group_that_was_there_before(machine):
         json.dumps({"group": {"ours": {"tags": "owner=finance"}}})
     )
     words = ("--resource-group", "ours", "--app-name", "shop")
-    assert machine.deploy(*words, "--sql-server", "existing").code == 0
+    assert machine.deploy(*words, "--sql-server", "existing", *KEYS).code == 0
     finished = machine.deploy(*words, "--delete", "--yes")
     assert finished.code == 0
     assert machine.cloud["group"] == {"ours": {"tags": "owner=finance"}}
@@ -418,3 +664,87 @@ def test_every_option_in_the_help_is_understood_with_its_variable(machine):
     assert by_flag == by_variable
     assert by_flag.code == 0
     assert [flag for flag, value in values.items() if value not in by_flag.printed] == []
+
+
+def test_the_documented_lines_work_as_printed(machine):
+    """docs/azure.md's first block, as a reader pastes it; scripts/run has been run before."""
+    block = re.search(r"```sh\n(.*?)```", (ROOT / "docs/azure.md").read_text(), re.DOTALL)[1]
+    lines = [line for line in block.splitlines() if not line.startswith("scripts/run")]
+    assert lines[0] == "az login"
+    assert lines[-1].startswith("./azure-deploy.sh --create-sql ")
+    done = subprocess.run(
+        [BASH, "-e"],
+        capture_output=True,
+        text=True,
+        input="\n".join(lines),
+        timeout=60,
+        check=False,
+        cwd=machine.project,
+        env={
+            "PATH": f"{machine.path}:{os.environ['PATH']}",
+            "AZ_RECORDER": str(machine.cloud_folder),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    (app,) = machine.cloud["app"].values()
+    assert app["appsettings"]["AUTH"] == "keys"
+    assert app["appsettings"]["API_KEYS"] == "me:read+write:digest"
+    assert app["code"] == {"type": "zip", "track-status": "true"}
+    sentences = done.stdout.splitlines()
+    host = re.fullmatch(r"Running: (https://\S+)/", sentences[-2])[1]
+    assert sentences[-1].startswith(f"Whether its databases answer: {host}/health/ready ")
+    assert "azure-deploy.sh:" not in done.stderr
+    (line,) = machine.flask
+    assert line.startswith("sql deploy --target WWIF --app-name ")
+
+
+def test_what_is_deployed_starts_by_its_startup_command_and_stops_by_a_sigterm_to_its_shell(
+    machine, tmp_path
+):
+    """As App Service does it: the archive unpacked, the app's settings, and a start script of sh,
+    whose last line is the startup command, as the process that gets SIGTERM."""
+    anyone_owns_it = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    words = ("--sql-server", "existing", "--no-grants", "--setting", "AUTH=none")
+    finished = machine.deploy(*words, project=ROOT, **anyone_owns_it)
+    assert finished.code == 0, finished.shown
+    (app,) = machine.cloud["app"].values()
+    site = tmp_path / "wwwroot"
+    machine.unpack(site)
+    start = tmp_path / "startup.sh"
+    start.write_text(
+        f"cd '{site}'\nexport PYTHONDONTWRITEBYTECODE=1\n{app['config']['startup-file']}\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        ["/bin/sh", str(start)],
+        env=bare_environment(
+            PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            PORT=str(port),
+            WEBSITE_SITE_NAME="shop",
+            WEB_CONCURRENCY="1",
+            SQLAZURECONNSTR_WWIF="Server=nowhere.invalid;UID=u;PWD=p",
+            **app["appsettings"],
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        for line in process.stdout:
+            if "Listening at" in line:
+                break
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=20) as live:
+            assert live.status == 200
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()

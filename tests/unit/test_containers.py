@@ -1,8 +1,6 @@
 """Dockerfile, compose.yaml and the workflow: what of them can be run without a container engine."""
 
 import ast
-import fnmatch
-import json
 import re
 import subprocess
 import sys
@@ -11,6 +9,8 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+
+from tests.container_start import command, environment, in_image, tmpfs_mounts, user
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -38,24 +38,6 @@ def imported_files(start: Path) -> set[str]:
                 place = ROOT.joinpath(*name.split("."))
                 waiting += [place.with_suffix(".py"), place / "__init__.py"]
     return {path.relative_to(ROOT).as_posix() for path in found}
-
-
-def in_image(path: str) -> bool:
-    """Whether .dockerignore lets `path` into the build; the last line that fits decides."""
-    kept = True
-    for line in (ROOT / ".dockerignore").read_text().splitlines():
-        if not line or line.startswith("#"):
-            continue
-        pattern = line.removeprefix("!").removeprefix("**/").rstrip("/")
-        levels = pattern.count("/") + 1
-        parts = path.split("/")
-        fits = any(
-            fnmatch.fnmatch("/".join(parts[start : start + levels]), pattern)
-            for start in (range(len(parts)) if "**/" in line else [0])
-        )
-        if fits:
-            kept = line.startswith("!")
-    return kept
 
 
 def test_the_image_holds_every_file_the_program_imports():
@@ -112,9 +94,8 @@ def server():
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (404, False)])
 def test_the_health_check_tells_a_live_server_from_a_failing_one(server, status, healthy):
-    (words,) = re.findall(r"^HEALTHCHECK .*\\\n\s+CMD (\[.*\])$", DOCKERFILE, re.M)
     server.status = status
-    program, *arguments = json.loads(words)
+    program, *arguments = command("HEALTHCHECK")
     assert program == "python"
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -124,6 +105,27 @@ def test_the_health_check_tells_a_live_server_from_a_failing_one(server, status,
         timeout=30,
     )
     assert (done.returncode == 0) is healthy
+
+
+def test_the_container_starts_read_only_as_its_user_and_answers():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.container_start"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "GET /customer/123: 200" in done.stdout
+
+
+def test_what_the_image_keeps_is_in_a_folder_of_its_user_that_compose_makes_writable():
+    folder = environment()["LOCAL_DIR"]
+    made = re.search(rf"install --directory --owner=(\d+) .*{folder}$", DOCKERFILE, re.M)
+    assert int(made.group(1)) == user()
+    assert dict(tmpfs_mounts())[folder] == f"uid={user()},gid={user()},mode=0700"
+    assert "read_only: true" in service("api")
 
 
 def test_every_password_in_the_compose_file_comes_from_outside_with_a_sentence():

@@ -13,15 +13,24 @@ from pathlib import Path
 import pytest
 
 from embedded import cluster as embedded
-from embedded.cluster import LONGEST_SOCKET_DIRECTORY, EmbeddedCluster, EmbeddedError
+from embedded.cluster import (
+    LOG_MAX_BYTES,
+    LONGEST_SOCKET_DIRECTORY,
+    EmbeddedCluster,
+    EmbeddedError,
+    unprivileged_account,
+)
 from settings import ROOT
 
 PATIENCE_SECONDS = 30
 # A process that uses the cluster of argv[1] until a line comes in, and says when it does.
 USER = """
-import sys
+import signal, sys
 from pathlib import Path
 from embedded.cluster import EmbeddedCluster
+
+# A job in the background of a script inherits it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def prepare(cluster):
     with open(cluster.directory / "prepared.log", "a") as log:
@@ -87,6 +96,34 @@ def cluster(model):
 
 
 @pytest.fixture
+def copy(folder, model):
+    """A cluster of this test's own, made from the model, not started."""
+    subprocess.run(["cp", "--archive", str(model), str(folder / "copy")], check=True)
+    own = EmbeddedCluster(folder / "copy", prepare=table, fingerprint="a table")
+    yield own
+    own.stop()
+    until(lambda: not processes_of(own.directory))
+
+
+@pytest.fixture
+def recovery(copy):
+    """Holds a start of `copy` in recovery until called, or the test's end."""
+    hold = copy.directory / "hold"
+    hold.touch()
+    os.chmod(copy.directory, 0o711)
+    (copy.data / "recovery.signal").touch()
+    shutil.chown(copy.data / "recovery.signal", unprivileged_account().pw_uid)
+    with (copy.data / "postgresql.auto.conf").open("a") as settings:
+        print(f"restore_command = 'while [ -e {hold} ]; do sleep 0.05; done; false'", file=settings)
+
+    def end():
+        hold.unlink(missing_ok=True)
+
+    yield end
+    end()
+
+
+@pytest.fixture
 def use():
     """Starts programs that use a cluster; what is left of them at the end is killed."""
     started = []
@@ -144,6 +181,39 @@ def processes_of(directory):
 
 def postmaster(cluster):
     return int((cluster.data / "postmaster.pid").read_text().split()[0])
+
+
+def recovers(cluster):
+    """Whether the server of `cluster` is in recovery: the number of the process at it, or None."""
+    if not (cluster.data / "postmaster.pid").exists():
+        return None
+    children = Path(f"/proc/{postmaster(cluster)}/task/{postmaster(cluster)}/children").read_text()
+    for child in children.split():
+        if b"startup" in Path("/proc", child, "cmdline").read_bytes():
+            return int(child)
+    return None
+
+
+def when_it_recovers(cluster):
+    def begun():
+        try:
+            return recovers(cluster)
+        except (OSError, IndexError, ValueError):
+            return None
+
+    until(begun)
+    return begun()
+
+
+def shared_locks(cluster):
+    """How many processes hold the users' lock."""
+    place = f":{(cluster.directory / 'users.lock').stat().st_ino} "
+    locks = Path("/proc/locks").read_text().splitlines()
+    return sum(place in lock and " READ " in lock and "->" not in lock for lock in locks)
+
+
+def lines_of_log(cluster):
+    return (cluster.directory / "postgresql.log").read_text(errors="replace")
 
 
 def fill(cluster, count):
@@ -278,6 +348,145 @@ def test_a_second_process_revives_a_postgresql_that_was_killed_under_the_first(c
     done(user)
 
 
+def test_a_stop_during_a_recovery_that_hangs_is_bounded_and_the_next_start_answers(
+    copy, recovery, use
+):
+    user = use(copy.directory)
+    os.kill(when_it_recovers(copy), signal.SIGSTOP)
+    user.send_signal(signal.SIGINT)
+    user.wait(PATIENCE_SECONDS)
+    until(lambda: not processes_of(copy.directory))
+    recovery()
+    copy.start()
+    assert answers(copy)
+
+
+def test_a_start_that_is_killed_during_recovery_leaves_nothing_running(copy, recovery, use):
+    user = use(copy.directory)
+    when_it_recovers(copy)
+    user.kill()
+    recovery()
+    until(lambda: not processes_of(copy.directory))
+    copy.start()
+    assert answers(copy)
+
+
+def test_a_start_waits_for_a_recovery_whose_starter_was_killed(copy, recovery, use):
+    user = use(copy.directory)
+    when_it_recovers(copy)
+    before = postmaster(copy)
+    user.kill()
+    user.wait()
+    second = use(copy.directory)
+    # The starter's pg_ctl has the first.
+    until(lambda: shared_locks(copy) == 2)
+    recovery()
+    ready(second)
+    assert postmaster(copy) == before
+    done(second)
+
+
+def test_a_start_gets_past_a_server_that_answers_nothing(cluster, use, monkeypatch):
+    monkeypatch.setattr(embedded, "STOP_TIMEOUT_SECONDS", 1)
+    user = use(cluster.directory)
+    ready(user)
+    os.kill(postmaster(cluster), signal.SIGSTOP)
+    cluster.start()
+    assert answers(cluster)
+    done(user)
+
+
+def test_a_start_gets_past_the_number_of_another_program_and_spares_that_program(cluster):
+    cluster.start()
+    cluster.stop()
+    until(lambda: not processes_of(cluster.directory))
+    account = unprivileged_account()
+    as_account = {"user": account.pw_uid} if os.geteuid() == 0 else {}
+    other = subprocess.Popen(["sleep", "60"], **as_account)
+    try:
+        left = cluster.data / "postmaster.pid"
+        left.write_text(f"{other.pid}\n{cluster.data}\n1\n5432\n\n\n\nready\n")
+        shutil.chown(left, account.pw_uid)
+        cluster.start()
+        assert answers(cluster)
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_watched_server_that_is_killed_is_restarted_by_one_of_its_users(cluster, caplog):
+    second = EmbeddedCluster(cluster.directory)
+    for user in (cluster, second):
+        user.start()
+        user.watch()
+    fill(cluster, 100)
+    first = postmaster(cluster)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: cluster._state() == "ready" and postmaster(cluster) != first)
+    assert rows(cluster) == 100
+    second.stop()
+    assert rows(cluster) == 100
+    assert caplog.text.count("restarting it") == 1
+    # The first keeper still waits, so a second one gives up.
+    until(lambda: len(processes_of(cluster.directory)) == 2)
+
+
+def test_a_watched_server_stays_stopped_after_the_last_stop(cluster):
+    cluster.start()
+    cluster.watch()
+    cluster.stop()
+    until(lambda: not processes_of(cluster.directory))
+    time.sleep(2 * embedded.WATCH_SECONDS)
+    assert not processes_of(cluster.directory)
+
+
+def test_the_log_holds_nothing_of_a_statement_that_failed(cluster):
+    cluster.start()
+    cluster.run_sql("CREATE TABLE IF NOT EXISTS named (name text UNIQUE)")
+    marked = "INSERT INTO named VALUES ('marked-by-test')"
+    cluster.run_sql(f"TRUNCATE named; {marked}")
+    for statement in (
+        marked,
+        "SELECT 'marked-by-test'::int",
+        "SELECT pg_sleep(5), 'marked-by-test'",
+    ):
+        with pytest.raises(EmbeddedError):
+            cluster.run_sql(f"SET statement_timeout = '50ms'; {statement}")
+    assert "ready to accept connections" in lines_of_log(cluster)
+    assert "marked-by-test" not in lines_of_log(cluster)
+
+
+def test_the_log_holds_nothing_of_a_statement_whose_process_was_killed(cluster):
+    cluster.start()
+    with pytest.raises(EmbeddedError):
+        cluster.run_sql("SELECT 'marked-by-test', pg_terminate_backend(pg_backend_pid())")
+    client = subprocess.Popen(
+        [*cluster.psql(), "-c", "SELECT 'marked-by-test', pg_sleep(60)"], stderr=subprocess.DEVNULL
+    )
+    sleeping = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    until(lambda: cluster.run_sql(sleeping))
+    os.kill(int(cluster.run_sql(sleeping)), signal.SIGKILL)
+    client.wait(PATIENCE_SECONDS)
+    until(lambda: "terminated by signal 9" in lines_of_log(cluster))
+    assert "marked-by-test" not in lines_of_log(cluster)
+    until(cluster._accepts)
+
+
+def test_the_log_is_bounded_at_a_start_and_while_the_server_runs(cluster):
+    log = cluster.directory / "postgresql.log"
+    for start in (cluster.start, cluster.watch):
+        with log.open("ab") as file:
+            file.write(b"a line of a hundred letters\n" * (LOG_MAX_BYTES // 20))
+        start()
+        until(lambda: log.stat().st_size < LOG_MAX_BYTES)
+    first = postmaster(cluster)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: cluster._state() == "ready" and postmaster(cluster) != first)
+    assert "automatic recovery in progress" in lines_of_log(cluster)
+    assert log.stat().st_size < LOG_MAX_BYTES
+
+
 def test_a_forked_child_leaves_it_to_its_parent(cluster, use):
     parent = use(cluster.directory, "child ends", program=FORKED)
     assert ready(parent) == "ready"
@@ -355,6 +564,42 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(folder, model):
         shutil.rmtree(own.socket_directory)
 
 
+def test_a_link_in_the_place_of_a_folder_is_refused_and_gives_nothing_away(folder, tmp_path):
+    deep = folder.joinpath("d" * 60, "e" * 60)
+    deep.mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    before = victim.stat()
+    own = EmbeddedCluster(deep / "c")
+    assert own.socket_directory.parent != deep / "c"
+    for link in (own.directory, own.socket_directory):
+        link.symlink_to(victim)
+        try:
+            with pytest.raises(EmbeddedError, match="is a symbolic link"):
+                own._make_directory(link)
+        finally:
+            link.unlink()
+    assert (victim.stat().st_uid, victim.stat().st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_a_link_in_the_place_of_a_file_gives_nothing_away(cluster, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    before = victim.stat().st_uid
+    cluster.start()
+    cluster.stop()
+    for name in ("start.lock", "users.lock", "prepared"):
+        (cluster.directory / name).unlink()
+        (cluster.directory / name).symlink_to(victim)
+        try:
+            with pytest.raises(OSError, match="symbolic"):
+                cluster.start()
+        finally:
+            (cluster.directory / name).unlink()
+    assert victim.read_text() == "untouched"
+    assert victim.stat().st_uid == before
+
+
 def test_the_longest_socket_directory_still_holds_postgresqls_socket(tmp_path):
     name = ".s.PGSQL.5432"
     longest = "x" * (LONGEST_SOCKET_DIRECTORY + 1 + len(name))
@@ -389,3 +634,39 @@ def test_a_folder_of_another_user_is_refused(cluster, monkeypatch):
     monkeypatch.setattr(embedded.os, "geteuid", lambda: 54_321)
     with pytest.raises(EmbeddedError, match="belongs to another user"):
         cluster.start()
+
+
+def test_below_a_folder_closed_to_other_accounts_it_is_made_where_postgresql_gets_to(
+    folder, model, use
+):
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    own = EmbeddedCluster(closed / "cluster", prepare=table, fingerprint="a table")
+    moved = own.directory != closed / "cluster"
+    assert moved == (os.geteuid() == 0)
+    own.directory.parent.mkdir(mode=0o755, exist_ok=True)
+    subprocess.run(["cp", "--archive", str(model), str(own.directory)], check=True)
+    try:
+        own.start()
+        assert answers(own)
+        user = use(closed / "cluster")
+        ready(user)
+        own.stop()
+        assert len(processes_of(own.directory)) == 2
+        done(user)
+        until(lambda: not processes_of(own.directory))
+    finally:
+        own.stop()
+        shutil.rmtree(own.directory)
+
+
+def test_folders_on_the_way_to_it_are_passable_whatever_the_umask(folder):
+    before = os.umask(0o077)
+    try:
+        own = EmbeddedCluster(folder / "new" / "below" / "cluster")
+        own._make_directory(own.directory)
+    finally:
+        os.umask(before)
+    passable = 0o755 if os.geteuid() == 0 else 0o700
+    assert (folder / "new" / "below").stat().st_mode & 0o777 == passable
+    assert own.directory.stat().st_mode & 0o777 == 0o700

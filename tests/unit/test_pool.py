@@ -52,7 +52,7 @@ class Server:
     def close(self, connection):
         connection.closed += 1
 
-    def ping(self, connection):
+    def ping(self, connection, remaining):
         self.pinged.append(connection)
         return connection.alive
 
@@ -262,7 +262,7 @@ def test_without_ping_nothing_is_validated(make, server, clock):
 
 @pytest.mark.parametrize("answer", [False, OSError("gone")])
 def test_a_dead_connection_is_replaced_within_the_same_checkout(make, server, clock, answer):
-    def ping(connection):
+    def ping(connection, remaining):
         server.pinged.append(connection)
         if answer:
             raise answer
@@ -291,7 +291,7 @@ def test_a_failed_replacement_frees_the_place(make, server, clock):
 
 
 def test_a_ping_that_is_interrupted_closes_the_connection(make, server, clock):
-    def ping(_):
+    def ping(*_):
         raise KeyboardInterrupt
 
     pool = make(ping=ping)
@@ -727,3 +727,82 @@ def test_an_uncontended_checkout_and_checkin_stay_cheap(server):
 
 def test_everything_public_is_named():
     assert all(hasattr(pool_module, name) for name in pool_module.__all__)
+
+
+# A database that takes no more connections
+
+
+class AtLimit(Exception):
+    pass
+
+
+def eventually(condition):
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def full(make, server):
+    """A pool with one connection, whose database refuses a second."""
+    pool = make(max_size=3, refused=lambda error: isinstance(error, AtLimit))
+    held = pool.checkout()
+    server.failure = AtLimit()
+    return pool, held
+
+
+def test_a_refused_connection_is_waited_for_among_the_pool_s_own(full, server):
+    pool, held = full
+    given = []
+    thread = threading.Thread(target=lambda: given.append(pool.checkout(timeout=5)))
+    thread.start()
+    eventually(lambda: len(server.budgets) == 2 and pool.stats().waiting == 1)
+    connection = held.connection
+    held.checkin()
+    thread.join(5)
+    assert given[0].connection is connection
+    assert len(server.budgets) == 2, "refused once, and not asked again meanwhile"
+    given[0].checkin()
+
+
+def test_the_wait_for_one_s_own_ends_with_the_checkout_s_time(full):
+    pool, held = full
+    with pytest.raises(PoolTimeout) as raised:
+        pool.checkout(timeout=0.05)
+    assert isinstance(raised.value.__cause__, AtLimit)
+    assert pool.stats().waiting == 0
+    held.checkin()
+
+
+def test_a_pool_without_connections_reports_the_refusal(make, server):
+    pool = make(refused=lambda error: True)
+    server.failure = AtLimit()
+    with pytest.raises(AtLimit):
+        pool.checkout()
+    assert pool.stats().size == 0
+
+
+def test_connections_are_made_again_when_the_last_one_has_ended(full, server):
+    pool, held = full
+    given = []
+    thread = threading.Thread(target=lambda: given.append(pool.checkout(timeout=5)))
+    thread.start()
+    eventually(lambda: pool.stats().waiting == 1)
+    server.failure = None
+    held.evict()
+    thread.join(5)
+    assert given[0].connection is server.made[-1]
+    given[0].checkin()
+
+
+def test_connections_are_made_again_after_a_pause(full, server, clock):
+    pool, held = full
+    with pytest.raises(PoolTimeout):
+        pool.checkout(timeout=0.05)
+    server.failure = None
+    clock.now += 2
+    second = pool.checkout()
+    assert second.connection is server.made[-1]
+    second.checkin()
+    held.checkin()

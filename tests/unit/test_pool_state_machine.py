@@ -51,7 +51,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool = Pool(
             self.connect,
             close=self.close_connection,
-            ping=lambda connection: connection.alive,
+            ping=lambda connection, remaining: connection.alive,
             min_size=self.min_size,
             max_size=max_size,
             max_waiting=MAX_WAITING,

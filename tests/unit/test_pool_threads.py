@@ -323,7 +323,7 @@ def test_the_invariant_holds_through_a_storm(make, server):
 
     pool = make(
         connect, max_size=4, max_waiting=6, max_lifetime=0.05, max_idle=0.02, min_size=1,
-        ping=lambda connection: random.random() < 0.8, bypass_window=0.0,
+        ping=lambda connection, remaining: random.random() < 0.8, bypass_window=0.0,
     )  # fmt: skip
     stop_at = time.monotonic() + 1.5
     granted = []

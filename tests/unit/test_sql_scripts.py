@@ -28,6 +28,7 @@ WEB = {f"web.{name}" for name in CUSTOMER_PROCEDURES.split()}
 TAXI = {"dbo.get_taxidata", "dbo.get_taxidataAmount", "dbo.get_taxidataSummary"}
 STREAMED = {"web.get_customers_rows", "dbo.get_taxidata_rows", "dbo.get_taxidataAmount_rows"}
 VARIABLES = {"AppName": "it's [a] name", "StorageAccount": "trips", "Container": "c", "Path": "/p"}
+VARIABLES["StorageSuffix"] = "core.windows.net"
 
 # Statements of Synapse that the parser's T-SQL lacks, each in the form that Microsoft documents.
 UNKNOWN_TO_THE_PARSER = [

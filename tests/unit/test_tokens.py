@@ -264,7 +264,7 @@ def app_service(endpoint, monkeypatch):
     """A token source as App Service's environment asks for it, by protocol version."""
     with contextlib.ExitStack() as stack:
 
-        def make(version, *, secret=endpoint.secret, **more):
+        def make(version, *, secret=endpoint.secret, server="", **more):
             address, key = {
                 "2019-08-01": ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
                 "2017-09-01": ("MSI_ENDPOINT", "MSI_SECRET"),
@@ -272,7 +272,7 @@ def app_service(endpoint, monkeypatch):
             environ = {address: endpoint.url, key: secret} | more
             for name, value in environ.items():
                 monkeypatch.setenv(name, value)
-            source = from_environment(os.environ)
+            source = from_environment(os.environ, server=server)
             stack.callback(source.close)
             return source
 
@@ -319,6 +319,30 @@ def test_a_rejected_token_is_fetched_again_past_the_credentials_own_cache(
     source.reject(first)
     assert [first.value, source.get().value] == endpoint.tokens
     assert len(endpoint.tokens) == 2
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("server", "audience"),
+    [
+        ("tcp:Shop.Database.Windows.NET,1433", AUDIENCE),
+        ("trips-ondemand.sql.azuresynapse.net", AUDIENCE),
+        ("tcp:shop.database.chinacloudapi.cn,1433", "https://database.chinacloudapi.cn/"),
+        ("trips-ondemand.sql.azuresynapse.azure.cn", "https://database.chinacloudapi.cn/"),
+        ("shop.database.usgovcloudapi.net.", "https://database.usgovcloudapi.net/"),
+        ("a.sql.azuresynapse.usgovcloudapi.net", "https://database.usgovcloudapi.net/"),
+        ("database.usgovcloudapi.net.example.org", AUDIENCE),
+        ("10.0.0.4", AUDIENCE),
+    ],
+)
+def test_the_servers_suffix_chooses_the_tokens_audience(
+    version, server, audience, endpoint, app_service
+):
+    source = app_service(version, server=server)
+    source.get()
+    (query,) = endpoint.queries
+    assert query["resource"].rstrip("/") == audience.rstrip("/")
+    assert source.describe()["audience"] == audience
 
 
 def test_the_newer_protocol_is_used_where_both_are_offered(endpoint, app_service):

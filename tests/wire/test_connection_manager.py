@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +19,8 @@ from database.errors import (
     Unavailable,
 )
 from database.events import Retry
+from database.retry import MOST_ATTEMPTS
+from testkit.proxy import Proxy
 from testkit.tds.messages import Column
 from testkit.tds.script import FRAGMENT_CHARACTERS, JSON, Reply, Rows, ServerError, json_rows
 from testkit.tds.server import TdsServer
@@ -363,3 +366,134 @@ def test_server_that_is_gone_answers_unavailable_within_the_deadline(
     with pytest.raises((Unavailable, DeadlineExceeded)):
         manager.call(PROCEDURE, WRITE, deadline=Deadline(0.9))
     assert time.monotonic() - started < 2.5
+
+
+def test_a_short_deadline_does_not_shorten_the_next_call_of_its_connection(
+    server: TdsServer, manage: Manage
+):
+    manager = manage(max_size=1)
+    manager.call("web.get_customers")
+    assert manager.call("web.get_customer", deadline=Deadline(0.3)).json
+    server.replies.append(Reply(Rows((JSON,), slow_rows(1.6))))
+    assert manager.call("web.get_customer", deadline=Deadline(12)).json == "[]"
+    assert len(server.connections) == 1
+
+
+def slow_rows(seconds: float) -> Iterator[tuple[str]]:
+    """A row that takes so long; the server sends nothing meanwhile."""
+    time.sleep(seconds)
+    yield ("[]",)
+
+
+def test_a_kept_cursor_is_made_again_only_for_a_longer_deadline(server: TdsServer, manage: Manage):
+    manager = manage(max_size=1)
+    for seconds in (30, 0.3, 12, 25, 1):
+        manager.call("web.get_customer", deadline=Deadline(seconds))
+    assert "unprepare" not in [request.kind for request in server.requests]
+    manager.call("web.get_customer", deadline=Deadline(60))
+    assert [request.kind for request in server.requests].count("unprepare") == 1
+
+
+# A gateway that redirects, as Azure SQL's does, and a network that freezes behind it
+
+
+@pytest.fixture
+def redirected(server: TdsServer, certificate: str) -> Iterator[Proxy]:
+    """The network between the client and the server that the gateway `server` redirects to."""
+    with (
+        TdsServer(certificate=certificate) as behind,
+        Proxy(("127.0.0.1", behind.port)) as network,
+    ):
+        server.redirects_to = network.port
+        yield network
+    assert behind.failures == []
+
+
+def test_a_deadline_holds_on_a_frozen_network_behind_a_redirect(redirected: Proxy, manage: Manage):
+    manager = manage(max_size=4)
+    # At the same time, so that their sockets can't be told apart by when they appeared.
+    with ThreadPoolExecutor(4) as crowd:
+        for call in [crowd.submit(manager.call, f"web.get_{n}") for n in range(4)]:
+            assert call.result().json
+    redirected.freeze()
+    with ThreadPoolExecutor(4) as crowd:
+        began = time.monotonic()
+        calls = [
+            crowd.submit(manager.call, f"web.get_{n}", deadline=Deadline(1.0)) for n in range(4)
+        ]
+        for call in calls:
+            with pytest.raises((DeadlineExceeded, Unavailable)):
+                call.result()
+        assert time.monotonic() - began < 2.5
+    redirected.thaw()
+    assert manager.call("web.get_customer").json
+
+
+def test_a_connect_that_freezes_behind_a_redirect_ends_at_its_deadline(
+    redirected: Proxy, manage: Manage
+):
+    redirected.freeze()
+    began = time.monotonic()
+    with pytest.raises((DeadlineExceeded, Unavailable)):
+        manage().call("web.get_customer", deadline=Deadline(0.5))
+    assert time.monotonic() - began < 2.0
+
+
+# A database that can't be opened
+
+
+def test_4060_is_waited_for(server: TdsServer, manage: Manage, seen: list[DatabaseError]):
+    server.login_replies.append(Reply(scripted(4060)))
+    assert manage().call("web.get_customer").json
+    assert [error.kind for error in seen] == [Kind.NOT_OPEN]
+
+
+def test_a_wrong_database_name_is_reported_after_a_few_logins(server: TdsServer, manage: Manage):
+    server.on_login(lambda _: Reply(scripted(4060)))
+    began = time.monotonic()
+    with pytest.raises(Unavailable) as raised:
+        manage(deadline_seconds=30).call("web.get_customer")
+    assert len(server.logins) == MOST_ATTEMPTS[Kind.NOT_OPEN]
+    assert time.monotonic() - began < 6
+    assert raised.value.failure.native == 4060
+
+
+# A database that takes no more connections
+
+
+def test_at_the_limit_of_sessions_a_call_waits_for_a_working_connection(
+    server: TdsServer, manage: Manage
+):
+    manager = manage(max_size=4)
+    server.replies.append(Reply(Rows((JSON,), slow_rows(0.5))))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(manager.call, "web.get_slowly")
+        server.wait_for("prepexec")
+        server.on_login(lambda _: Reply(scripted(10928)))
+        began = time.monotonic()
+        assert manager.call("web.get_customer").json
+        assert time.monotonic() - began < 3
+        assert first.result().json == "[]"
+    assert len(server.logins) == 2
+
+
+# Connection strings of other clients
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Data Source=tcp:127.0.0.1,{port};Initial Catalog=WWIF;User ID=reader;Password='se;cret';"
+        "Encrypt=False;TrustServerCertificate=False;MultipleActiveResultSets=True;"
+        "Persist Security Info=False;Connection Timeout=30;",
+        "mssql+pyodbc://reader:se%3Bcret@127.0.0.1:{port}/WWIF?Encrypt=no",
+    ],
+)
+def test_a_translated_connection_string_logs_in(server: TdsServer, form: str):
+    manager = ConnectionManager(form.format(port=server.port), family="sqlserver")
+    try:
+        assert manager.call("web.get_customer").json
+        (login,) = server.logins
+        assert (login.user, login.password, login.database) == ("reader", "se;cret", "WWIF")
+    finally:
+        manager.close()

@@ -137,7 +137,7 @@ def test_a_cut_in_the_midst_is_asked_again(client: FlaskClient, server: TdsServe
     assert len(server.logins) == 2
 
 
-@pytest.mark.parametrize(("number", "status"), [(229, 500), (208, 500), (8134, 422)])
+@pytest.mark.parametrize(("number", "status"), [(229, 500), (208, 500), (8134, 500), (8115, 422)])
 def test_an_error_has_the_meaning_that_it_has_everywhere(
     client: FlaskClient, server: TdsServer, number: int, status: int
 ):

@@ -1,0 +1,304 @@
+"""Connection strings of other clients, translated to ODBC: ADO.NET, Npgsql, and URLs.
+
+The Azure portal shows ADO.NET strings; SQLAlchemy and libpq use URLs. Settings of a client's own
+pool and timeouts are left out, for the product has its own. A keyword without a counterpart is an
+error that names it, and never a value.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from database.connect.connection_string import ConnectionString, ConnectionStringError
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A value of ADO.NET may be quoted, the quote doubled inside; ODBC knows braces only.
+_ADO_ATTRIBUTE = re.compile(
+    r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|\{(?:[^}]|\}\})*\}|[^;]*?)\s*(?:;|$)"""
+)
+_YES = ("true", "yes", "mandatory", "sspi", "1")
+_NO = ("false", "no", "optional", "0")
+# Only ADO.NET and Npgsql have these; then quotes are theirs too.
+_ADO_ONLY = _words(
+    "datasource initialcatalog userid password integratedsecurity persistsecurityinfo host"
+    " multipleactiveresultsets"
+)
+# Of no effect here: the pool, the timeouts and the retries are the product's settings.
+_OWN = _words(
+    "pooling maxpoolsize minpoolsize maximumpoolsize minimumpoolsize connectionlifetime"
+    " loadbalancetimeout poolblockingperiod connectionreset enlist connectiontimeout"
+    " connecttimeout timeout commandtimeout persistsecurityinfo connectretrycount"
+    " connectretryinterval multipleactiveresultsets asynchronousprocessing typesystemversion"
+    " connectionidlelifetime connectionpruninginterval includeerrordetail"
+)
+# The driver's own keywords, besides those that the tables below spell otherwise.
+_ODBC_SQL_SERVER = _words(
+    "driver dsn filedsn server addr address database uid pwd trusted_connection encrypt app wsid"
+    " trustservercertificate authentication applicationintent multisubnetfailover language"
+    " failover_partner hostnameincertificate servercertificate serverspn failoverpartnerspn"
+    " columnencryption packetsize keepalive keepaliveinterval ipaddresspreference regional"
+    " transparentnetworkipresolution mars_connection longasmax retryexec ansinpw quotedid"
+    " attestationurl description network clientcertificate clientkey usefmtonly"
+    " getdataextensions vectortypesupport autotranslate concatnullyieldsnull"
+)
+_SQL_SERVER = {
+    "datasource": "SERVER",
+    "networkaddress": "SERVER",
+    "initialcatalog": "DATABASE",
+    "userid": "UID",
+    "user": "UID",
+    "username": "UID",
+    "password": "PWD",
+    "applicationname": "APP",
+    "workstationid": "WSID",
+    "currentlanguage": "Language",
+    "failoverpartner": "Failover_Partner",
+    "columnencryptionsetting": "ColumnEncryption",
+}
+_FLAGS = {
+    "encrypt": "Encrypt",
+    "trustservercertificate": "TrustServerCertificate",
+    "multisubnetfailover": "MultiSubnetFailover",
+    "trusted_connection": "Trusted_Connection",
+    "integratedsecurity": "Trusted_Connection",
+}
+# ADO.NET's name without blanks: the driver's. "" is an access token, which is what it means.
+_AUTHENTICATION = {
+    "activedirectorydefault": "",
+    "activedirectoryworkloadidentity": "",
+    "activedirectorymanagedidentity": "ActiveDirectoryMsi",
+    "activedirectorymsi": "ActiveDirectoryMsi",
+    "activedirectorypassword": "ActiveDirectoryPassword",
+    "activedirectoryserviceprincipal": "ActiveDirectoryServicePrincipal",
+    "activedirectoryintegrated": "ActiveDirectoryIntegrated",
+    "sqlpassword": "SqlPassword",
+}
+_POSTGRESQL = {
+    "host": "SERVER",
+    "userid": "UID",
+    "user": "UID",
+    "username": "UID",
+    "password": "PWD",
+    "dbname": "DATABASE",
+    "sslmode": "SSLmode",
+}
+# What Npgsql has and psqlodbc has not.
+_NOT_ON_POSTGRESQL = _words(
+    "searchpath clientcertificate passfile integratedsecurity kerberosservicename options"
+    " targetsessionattributes loadbalancehosts multiplexing"
+)
+# libpq parameters of a URL that psqlodbc passes on in PQOPT.
+_LIBPQ = _words(
+    "connect_timeout application_name sslrootcert sslcert sslkey sslcrl channel_binding gssencmode"
+    " keepalives keepalives_idle keepalives_interval keepalives_count tcp_user_timeout"
+    " target_session_attrs options client_encoding"
+)
+_URL = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
+
+
+def to_odbc(text: str, *, family: str) -> ConnectionString:
+    """The ODBC connection string that `text` means; family: "sqlserver" or "postgresql".
+
+    Raises ConnectionStringError that names what has no counterpart.
+    """
+    text = text.strip()
+    url = _URL.match(text)
+    if url is not None:
+        return _from_url(url[1].lower(), text, family)
+    translate = _sql_server if family == "sqlserver" else _postgresql
+    given = _read(text)
+    return translate(given, lenient=any(key.lower() in ("driver", "dsn") for key in given))
+
+
+def _read(text: str) -> Mapping[str, str]:
+    """Keywords as they are spelt, and their values: by ADO.NET's rules for quotes where a keyword
+    is one that only ADO.NET has, else by ODBC's."""
+    keys = {_plain(key) for key in re.findall(r"(?:^|;)\s*([\w ]+?)\s*=", text)}
+    if keys & {"driver", "dsn"} or not keys & _ADO_ONLY:
+        return ConnectionString(text).values
+    values: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        found = _ADO_ATTRIBUTE.match(text, position)
+        if found is None:
+            if not text[position:].strip("; \t\r\n"):
+                break
+            raise ConnectionStringError(
+                "A connection string is KEY=value pairs separated by semicolons;"
+                f" character {position + 1} begins something else."
+            )
+        key, value = found[1], found[2]
+        for mark, end in (('"', '"'), ("'", "'"), ("{", "}")):
+            if len(value) > 1 and value.startswith(mark) and value.endswith(end):
+                value = value[1:-1].replace(end * 2, end)
+                break
+        # ADO.NET takes the last value of a keyword.
+        values[key] = value
+        position = found.end()
+    return values
+
+
+def _sql_server(given: Mapping[str, str], *, lenient: bool) -> ConnectionString:
+    """lenient: leave keywords that are not known here to the driver that the string names."""
+    values: dict[str, str] = {}
+    for key, value in given.items():
+        name = _plain(key)
+        if name in _OWN or (name == "integratedsecurity" and _flag(value) == "no"):
+            continue
+        if name == "authentication":
+            values["Authentication"] = _authentication(value)
+        elif name in _FLAGS:
+            values[_FLAGS[name]] = _flag(value)
+        elif name in _SQL_SERVER:
+            values.setdefault(_SQL_SERVER[name], value)
+        elif name in _ODBC_SQL_SERVER:
+            values[name] = value
+        elif lenient:
+            values[key] = value
+        else:
+            raise _untranslatable(key)
+    if values.get("Authentication") == "":
+        del values["Authentication"]
+        if {key.upper() for key in values} & {"UID", "PWD"}:
+            raise ConnectionStringError(
+                "The connection string has a User ID or Password next to an Authentication that"
+                " needs none. Remove it; to choose a managed identity, set AZURE_CLIENT_ID."
+            )
+    return ConnectionString("").with_defaults(values)
+
+
+def _authentication(value: str) -> str:
+    name = _plain(value)
+    if name in ("activedirectoryinteractive", "activedirectorydevicecodeflow"):
+        raise ConnectionStringError(
+            "Authentication in the connection string needs a person to log in. Remove it: an"
+            " access token is used instead."
+        )
+    return _AUTHENTICATION.get(name, value)
+
+
+def _postgresql(given: Mapping[str, str], *, lenient: bool) -> ConnectionString:
+    values: dict[str, str] = {}
+    options: list[str] = []
+    for key, value in given.items():
+        name = _plain(key)
+        if name in _OWN or name == "trustservercertificate":
+            continue  # sslmode=require, which goes with it, verifies nothing
+        if name == "sslmode":
+            values["SSLmode"] = re.sub(r"^verify-?", "verify-", value.lower())
+        elif name == "rootcertificate":
+            options.append(_libpq_option("sslrootcert", value))
+        elif name in ("applicationname", "keepalive") and not lenient:
+            target = {"applicationname": "application_name", "keepalive": "keepalives_idle"}[name]
+            options.append(_libpq_option(target, value))
+        elif name in _POSTGRESQL:
+            values.setdefault(_POSTGRESQL[name], value)
+        elif name in _NOT_ON_POSTGRESQL and not lenient:
+            raise _untranslatable(key)
+        else:
+            values[key] = value
+    return _with_options(values, options)
+
+
+def _from_url(scheme: str, text: str, family: str) -> ConnectionString:
+    engine = scheme.partition("+")[0]
+    if engine in ("postgresql", "postgres"):
+        read: Callable[..., ConnectionString] = _from_postgresql_url
+        wanted = "postgresql"
+    elif engine in ("mssql", "sqlserver"):
+        read, wanted = _from_sql_server_url, "sqlserver"
+    else:
+        raise ConnectionStringError(
+            f"A URL that begins with {scheme}:// can't be translated; use mssql+pyodbc://,"
+            " postgresql:// or an ODBC connection string."
+        )
+    if wanted != family:
+        prefix = "POSTGRESQLCONNSTR_" if wanted == "postgresql" else "SQLAZURECONNSTR_"
+        raise ConnectionStringError(
+            f"The URL begins with {scheme}://, but its variable is for another engine. Set it as"
+            f" {prefix} and the name."
+        )
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:
+        raise ConnectionStringError(
+            f"The {scheme}:// URL has no valid host and port. Write one host; percent-encode"
+            " : / ? # [ ] @ in user name and password."
+        ) from None
+    return read(url)
+
+
+def _from_sql_server_url(url: SplitResult) -> ConnectionString:
+    query = dict(parse_qsl(url.query, keep_blank_values=True))
+    for key, value in query.items():
+        if key.lower() == "odbc_connect":
+            return to_odbc(value, family="sqlserver")
+    values = _place(url)
+    if url.port is not None:
+        values["SERVER"] = f"{values['SERVER']},{url.port}"
+    # SQLAlchemy passes every other query parameter to ODBC.
+    query = {key: value for key, value in query.items() if key.lower() != "autocommit"}
+    return _sql_server({**values, **query}, lenient="driver" in map(str.lower, query))
+
+
+def _from_postgresql_url(url: SplitResult) -> ConnectionString:
+    values = _place(url)
+    if url.port is not None:
+        values["PORT"] = str(url.port)
+    options: list[str] = []
+    for key, value in parse_qsl(url.query, keep_blank_values=True):
+        name = key.lower()
+        if name == "port":
+            values["PORT"] = value
+        elif name in _POSTGRESQL:
+            values[_POSTGRESQL[name]] = value
+        elif name in _LIBPQ:
+            options.append(_libpq_option(name, value))
+        else:
+            raise _untranslatable(key)
+    return _with_options(values, options)
+
+
+def _place(url: SplitResult) -> dict[str, str]:
+    """Server, database, user and password of a URL; a part that is absent has no keyword."""
+    parts = {
+        "SERVER": unquote(url.hostname or ""),
+        "DATABASE": unquote(url.path.lstrip("/")),
+        "UID": unquote(url.username or ""),
+        "PWD": unquote(url.password or ""),
+    }
+    return {key: value for key, value in parts.items() if value}
+
+
+def _with_options(values: dict[str, str], options: list[str]) -> ConnectionString:
+    if options:
+        own = next((key for key in values if key.upper() == "PQOPT"), "PQOPT")
+        values[own] = " ".join([*filter(None, [values.get(own)]), *options])
+    return ConnectionString("").with_defaults(values)
+
+
+def _libpq_option(name: str, value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{escaped}'" if re.search(r"[\s'\\]", value) or not value else f"{name}={value}"
+
+
+def _flag(value: str) -> str:
+    """yes or no, as the driver spells it; any other word (Encrypt=Strict) in lower case."""
+    lower = value.strip().lower()
+    return "yes" if lower in _YES else "no" if lower in _NO else lower
+
+
+def _plain(key: str) -> str:
+    """As ADO.NET compares keywords: without blanks, in lower case."""
+    return key.replace(" ", "").lower()
+
+
+def _untranslatable(key: str) -> ConnectionStringError:
+    return ConnectionStringError(
+        f"The connection string's keyword {key!r} has no ODBC counterpart. Remove it."
+    )

@@ -1,0 +1,10 @@
+"""Kills and stops of the embedded database at random moments; the long run is bench/."""
+
+from tests.chaos.kills import kill_and_start
+
+
+def test_after_kills_and_stops_at_random_moments_a_start_answers_and_no_row_is_lost(folder):
+    report = kill_and_start(folder / "cluster", rounds=6, seed=12)
+    assert report.wrong == []
+    assert len(report.starts) == 6
+    assert report.committed
