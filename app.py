@@ -17,6 +17,7 @@ from werkzeug.wsgi import get_host
 
 import cli
 from authentication.exposure import is_local, refusal
+from catalog import CatalogError
 from database.connect.connection_string import ConnectionStringError
 from database.dialects import DriverMissing
 from databases import Databases
@@ -27,7 +28,9 @@ from observability.metrics import Metrics
 from observability.observer import Observer
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
+from operations.catalog_routes import CatalogRoutes
 from operations.openapi import VERSION
+from operations.python_routes import python_routes
 from protocol import delivery
 from protocol.authorization import Authentication
 from protocol.key_cleaner import KeyCleaner
@@ -40,6 +43,7 @@ from resources.health import HealthLive, HealthReady, Readiness
 from resources.metrics import MetricsExposition
 from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
+from resources.procedures import Procedures
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from serving.announcement import announce
 from serving.arrival import ARRIVED
@@ -49,14 +53,22 @@ from settings import (
     SettingsError,
     check_authentication,
     read_settings,
-    unusable_local_dir,
 )
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
+# The endpoint of every route that comes from a catalog.
+PROCEDURES = "procedures"
 CANNOT_START = (
-    *(SettingsError, ConnectionStringError, EmbeddedError, DriverMissing, TracingUnavailable),
+    *(
+        SettingsError,
+        CatalogError,
+        ConnectionStringError,
+        EmbeddedError,
+        DriverMissing,
+        TracingUnavailable,
+    ),
 )
 
 
@@ -119,6 +131,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
+    app.config["MAX_STORED_RESPONSE"] = settings.max_stored_response_bytes
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)
@@ -128,22 +141,36 @@ def create_app(
     app.extensions["readiness"] = Readiness(databases)
     app.extensions["metrics"].watch(databases.pools)
     app.extensions["key_cleaner"] = KeyCleaner(hours=settings.idempotency_key_hours)
-    try:
-        app.extensions["shared_reads"] = SharedReads(
-            settings.local_dir / "shared-reads",
-            ttl=settings.taxi_cache_seconds,
-            observe=observer.observe,
-        )
-    except OSError as error:
-        raise unusable_local_dir(settings, error) from error
-    _add_commands(app)
-
-    app.extensions["authentication"] = authentication = Authentication(settings)
+    app.extensions["shared_reads"] = SharedReads(
+        settings.local_dir / "shared-reads",
+        ttl=settings.taxi_cache_seconds,
+        observe=observer.observe,
+    )
+    app.extensions["authentication"] = Authentication(settings)
     app.extensions["body_time"] = BodyTime(settings.body_seconds)
     app.extensions["stream_limit"] = StreamLimit(settings.max_streams)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)
+    _before_each_request(app, settings)
+    app.register_error_handler(Exception, lambda e: problem_of(e).response())
+    delivery.install(app, cors_origins=settings.cors_origins)
+    _add_commands(app)
+    api = ProblemApi(app)
+    if settings.serves_sample:
+        _add_sample_routes(api)
+    _add_routes(api)
+    app.extensions["catalog"] = catalog = CatalogRoutes(taken=python_routes(app))
+    if _serves():
+        _refuse_strangers(settings)
+        databases.open()
+        catalog.start(databases, seconds=settings.catalog_seconds)
+        _check_routes(app, settings)
+    return app
+
+
+def _before_each_request(app: Flask, settings: Settings) -> None:
+    authentication = app.extensions["authentication"]
 
     @app.before_request
     def begin() -> None:
@@ -151,6 +178,9 @@ def create_app(
         seen = request_record(asked.environ)
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
+            if asked.url_rule.endpoint == PROCEDURES:
+                g.match = app.extensions["catalog"].match(asked.path, asked.method)
+                seen.route = g.match.route
         g.request_id = seen.id
         arrived = asked.environ.get(ARRIVED)
         g.deadline = request_deadline(
@@ -165,21 +195,13 @@ def create_app(
         limit_rate(app, settings.rate_limit)
     app.before_request(authentication.admit)
 
-    app.register_error_handler(Exception, lambda e: problem_of(e).response())
-    delivery.install(app, cors_origins=settings.cors_origins)
-    _add_routes(ProblemApi(app))
-    _check_routes(app, settings)
-    if _serves():
-        _refuse_strangers(settings)
-        app.extensions["databases"].open()
-    return app
-
 
 def close_app(app: Flask, *, timeout: float = 0.0) -> None:
     """Give back what `app` holds: connections, waiting up to `timeout` seconds for those that are
     out, the embedded default, and observations not sent on yet. Safe to call twice.
     """
     app.extensions["metrics"].sample()
+    app.extensions["catalog"].close()
     app.extensions["databases"].close(timeout)
     app.extensions["observer"].close()
 
@@ -203,9 +225,10 @@ def _add_commands(app: Flask) -> None:
     app.cli.add_command(cli.token_command)
     app.cli.add_command(cli.auth_commands)
     app.cli.add_command(cli.openapi_command)
+    app.cli.add_command(cli.procedures_command)
 
 
-def _add_routes(api: Api) -> None:
+def _add_sample_routes(api: Api) -> None:
     api.add_resource(Customer, "/customer/<int:customer_id>", endpoint="customer")
     api.add_resource(NewCustomers, "/customer", endpoint="new_customers")
     api.add_resource(Customers, "/customers", endpoint="customers")
@@ -217,6 +240,9 @@ def _add_routes(api: Api) -> None:
         endpoint="taxidata_amount",
     )
     api.add_resource(Passengers, "/passengers", endpoint="passengers")
+
+
+def _add_routes(api: Api) -> None:
     api.add_resource(HealthLive, "/health/live", endpoint="health_live")
     api.add_resource(HealthReady, "/health/ready", endpoint="health_ready")
     api.add_resource(Landing, "/", endpoint="landing")
@@ -224,10 +250,15 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
+    # Every other path may be an operation of the catalog.
+    api.add_resource(Procedures, "/<path:path>", endpoint=PROCEDURES)
 
 
 def _check_routes(app: Flask, settings: Settings) -> None:
-    routes = sorted({rule.rule for rule in app.url_map.iter_rules()})
+    catalog = app.extensions["catalog"]
+    if catalog.live.unread:
+        return  # any route may be one of a catalog that can't be read now
+    routes = sorted({rule.rule for rule in app.url_map.iter_rules()} | catalog.routes)
     for route in settings.route_deadlines:
         if route not in routes:
             raise SettingsError(

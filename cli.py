@@ -18,11 +18,16 @@ from settings import TARGETS, SettingsError, Target, read_settings, variable_nam
 if TYPE_CHECKING:
     import pyodbc
 
+    from catalog.operations import Catalog
+    from catalog.procedure import Procedure
+
 sql_commands = AppGroup("sql", help="Deploy and check the stored procedures.")
 taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded default.")
 auth_commands = AppGroup("auth", help="Make the credentials that AUTH asks for.")
 
 ROOT = Path(__file__).resolve().parent
+# Where flask sql check looks for the contract.
+LOCK_FILE = "procedures.lock.json"
 # Which folder of sql/ a target's scripts lie in, by what the engine calls itself.
 FOLDERS = {
     ("sqlserver", "WWIF"): "azure-sql",
@@ -226,25 +231,102 @@ def _no_token(target: Target, error: Exception) -> str:
     )
 
 
+@sql_commands.command("run")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(True, path_type=Path)
+)
+@click.option("--target", metavar="NAME", required=True, help="Database, such as ERP or embedded.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
+)
+def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) -> None:
+    """Run SQL FILEs in a database, batch by batch, in the given order; stop at the first error.
+
+    Without a connection string NAME is embedded. There the API may then use what the schemas of
+    EXPOSED_SCHEMAS hold; anywhere else the files grant it.
+    """
+    import pyodbc
+
+    from databases import EMBEDDED
+    from deploy.deployment import DeploymentError, run_scripts
+    from embedded.cluster import OWNER
+
+    settings = read_settings()
+    found = _served(target, role=OWNER)
+    if found is None:
+        names = ", ".join([EMBEDDED] if settings.embedded else settings.targets)
+        raise click.ClickException(f"There is no database {target}; use one of: {names}.")
+    connection = _open(found)
+    try:
+        count = run_scripts(
+            connection,
+            files,
+            variables=dict(_assignment(text) for text in assignments),
+            report=click.echo,
+        )
+        if settings.embedded:
+            _open_to_the_api(connection)
+    except DeploymentError as error:
+        raise click.ClickException(str(error)) from error
+    except pyodbc.Error as error:
+        raise click.ClickException(str(error.args[-1])) from error
+    finally:
+        connection.close()
+    click.echo(f"Ran {count} batches in {target}.")
+
+
+def _open_to_the_api(connection: "pyodbc.Connection") -> None:
+    """Let the API's role use the exposed schemas of the embedded default.
+
+    As ownership chaining would on SQL Server, so that procedures reach the tables beside them.
+    The sample's own schemas keep the grants of their scripts.
+    """
+    from databases import EMBEDDED
+    from embedded.cluster import API_ROLE
+
+    exposed = current_app.extensions["databases"].schemas_of(EMBEDDED)
+    there = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname = ? AND nspname NOT IN"
+    for name in exposed:
+        for (schema,) in connection.execute(f"{there} ('web', 'dbo', 'sales')", name).fetchall():
+            for right in (
+                *("USAGE ON SCHEMA", "EXECUTE ON ALL ROUTINES IN SCHEMA"),
+                "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA",
+                "USAGE ON ALL SEQUENCES IN SCHEMA",
+            ):
+                connection.execute(f'GRANT {right} {schema} TO "{API_ROLE}"').close()
+            click.echo(f"The API may use the schema {schema}.")
+
+
 @sql_commands.command("check")
-@click.option("--target", type=click.Choice(TARGETS), help="Which database; else every one.")
-def check_sql(target: str | None) -> None:
-    """Say what the routes need and a database lacks: procedures, their parameter, rights.
+@click.option("--target", metavar="NAME", help="Which database; else every one.")
+@click.option(
+    *("--lock", "lock_file"),
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"Contract of flask procedures --lock; else {LOCK_FILE} where it is.",
+)
+def check_sql(target: str | None, lock_file: Path | None) -> None:
+    """Say what the routes need and a database lacks: procedures, their parameter, rights; and
+    each change of a procedure that breaks the contract in the lock file.
 
     Asks as the API itself, so with the rights that the API has. Fails when anything is missing.
     """
     import pyodbc
 
+    from databases import EMBEDDED
     from deploy.required_objects import missing, policies
     from operations.required_objects import required_objects_of
 
     lacking = False
-    for name in [target] if target else TARGETS:
+    procedures: dict[str, list[Procedure]] = {}
+    own = set()  # databases that only the catalog uses
+    for name in [target] if target else read_settings().database_names:
         found = _served(name)
         if found is None:
             click.echo(f"{name}: not configured.")
             lacking |= target is not None
             continue
+        served = EMBEDDED if read_settings().embedded else name
         needs = required_objects_of(current_app, name)
         notes: list[str] = []
         try:
@@ -252,6 +334,10 @@ def check_sql(target: str | None) -> None:
             try:
                 sentences = missing(connection, needs)
                 notes = policies(connection, needs)
+                try:
+                    procedures[served] = _read_procedures(connection, served)
+                except pyodbc.Error as error:
+                    sentences.append(f"its procedures could not be read: {error.args[-1]}")
             finally:
                 connection.close()
         except pyodbc.Error as error:
@@ -260,28 +346,125 @@ def check_sql(target: str | None) -> None:
             sentences = [error.message]
         for sentence in [*sentences, *notes]:
             click.echo(f"{name}: {sentence}")
-        if not sentences:
+        if not (needs.procedures or needs.tables):
+            own.add(served)
+        elif not sentences:
             click.echo(
                 f"{name}: {len(needs.procedures)} procedures, {len(needs.tables)} tables:"
                 " all there, and allowed."
             )
         lacking |= bool(sentences)
+    lacking |= _breaks_contract(procedures, own, lock_file)
     if lacking:
         click.get_current_context().exit(1)
 
 
-def _served(name: str) -> Target | None:
-    """The database that serves WWIF or TAXI, the embedded default (started) among them."""
+def _breaks_contract(
+    procedures: "dict[str, list[Procedure]]", own: set[str], lock_file: Path | None
+) -> bool:
+    """Compare the operations of what was read with the lock file, if there is one."""
+    from catalog import CatalogError
+    from catalog.contract_lock import breaking_changes
+
+    try:
+        found = _operations(procedures).operations
+        for name in procedures:
+            count = sum(operation.procedure.database == name for operation in found)
+            if count or name in own:
+                click.echo(f"{name}: {count} operations out of the catalog.")
+        if lock_file is None and not (lock_file := ROOT / LOCK_FILE).exists():
+            return False
+        changes = breaking_changes(
+            lock_file.read_text(encoding="utf-8"), found, databases=procedures.keys()
+        )
+    except CatalogError as error:
+        changes = [str(error)]
+    for change in changes:
+        click.echo(change)
+    return bool(changes)
+
+
+def _operations(procedures: "dict[str, list[Procedure]]") -> "Catalog":
+    """The operations of all databases together. Raises CatalogError for a conflict."""
+    from catalog.operations import build
+    from operations.python_routes import python_routes
+
+    listed = [procedure for found in procedures.values() for procedure in found]
+    return build(listed, taken=python_routes(current_app))
+
+
+def _read_procedures(connection: "pyodbc.Connection", name: str) -> "list[Procedure]":
+    """The procedures of a database's exposed schemas. Raises pyodbc.Error."""
+    from catalog import query_on
+    from catalog.discovery import reader_of
+    from database.dialects import dialect_of
+
+    schemas = current_app.extensions["databases"].schemas_of(name)
+    if not schemas:
+        return []
+    return reader_of(dialect_of(connection).name, name, schemas).read(query_on(connection))
+
+
+@click.command("procedures")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON document.")
+@click.option(
+    *("--lock", "lock_file"),
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Write the contract to FILE, such as {LOCK_FILE}, for flask sql check.",
+)
+@with_appcontext
+def procedures_command(*, as_json: bool, lock_file: Path | None) -> None:
+    """Print the route of each procedure of EXPOSED_SCHEMAS, or the reason why it has none."""
+    import pyodbc
+
+    from catalog import CatalogError
+    from catalog.contract_lock import lock
+    from catalog.listing import document, table
+
+    procedures = {}
+    for name in current_app.extensions["databases"].names():
+        connection = _open(_served(name))
+        try:
+            procedures[name] = _read_procedures(connection, name)
+        except pyodbc.Error as error:
+            raise click.ClickException(
+                f"The procedures of {name} could not be read: {error.args[-1]}"
+            ) from error
+        finally:
+            connection.close()
+    try:
+        found = _operations(procedures)
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+    if lock_file is not None:
+        lock_file.write_text(lock(found.operations), encoding="utf-8")
+        click.echo(f"Wrote {len(found.operations)} operations to {lock_file}.")
+    elif as_json:
+        click.echo(json.dumps(document(found), indent=2, ensure_ascii=False))
+    else:
+        for line in table(found):
+            click.echo(line)
+
+
+def _served(name: str, *, role: str | None = None) -> Target | None:
+    """A database that is served, the embedded default (started) among them.
+
+    role: of the embedded default; without it the API's own.
+    """
+    from databases import EMBEDDED
     from embedded.cluster import API_ROLE, EmbeddedError
 
     settings = read_settings()
     if not settings.embedded:
         return settings.targets.get(name)
+    if name not in (EMBEDDED, *TARGETS):
+        return None
     try:
         cluster = current_app.extensions["databases"].cluster()
     except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
-    return Target(name, "", cluster.connection_string(role=API_ROLE), "postgresql")
+    return Target(name, "", cluster.connection_string(role=role or API_ROLE), "postgresql")
 
 
 @click.command("token")
@@ -297,7 +480,7 @@ def token_command() -> None:
 
     settings = read_settings()
     failed = False
-    for name in TARGETS:
+    for name in settings.database_names:
         target = settings.targets.get(name)
         if target is None:
             what = "the embedded default" if settings.embedded else "not configured"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyodbc
 
@@ -30,6 +30,7 @@ from database.pooled_connection import PooledConnection
 from database.retry import retry
 from database.session import Answer, Session
 from database.single_flight import SingleFlight
+from database.statement import ResultColumn, ResultSet, Statement
 
 T = TypeVar("T")
 
@@ -106,18 +107,61 @@ class ConnectionManager:
             deadline = Deadline(self._deadline_seconds)
         began = time.monotonic()
         try:
-            # The first attempt in line: what goes well pays nothing for what may go wrong.
-            try:
-                answer = self._attempt(procedure, document, deadline, caller)
-            except DatabaseError as first:
-                attempt = partial(self._attempt, procedure, document, deadline, caller)
-                answer = self._retry(attempt, first, deadline, repeatable)
+            answer = self._execute(
+                procedure,
+                lambda session: session.call(procedure, document, deadline, caller),
+                deadline,
+                repeatable,
+            )
         except BaseException as failure:
             self._observe_call(procedure, began, failure, False)
             raise
         if self._observe is not unobserved:
             self._observe_call(procedure, began, None, bool(answer.replayed))
         return answer
+
+    def execute(
+        self,
+        procedure: str,
+        statement: Statement,
+        *,
+        caller: str | None = None,
+        deadline: Deadline | None = None,
+        repeatable: bool = False,
+    ) -> list[ResultSet]:
+        """Run a statement that calls `procedure`; every result set, read to the end.
+
+        procedure: its name in logs and metrics. caller, repeatable, errors: as in call().
+        """
+        limit = deadline or Deadline(self._deadline_seconds)
+        began = time.monotonic()
+        try:
+            results = self._execute(
+                procedure,
+                lambda session: session.execute(statement, limit, caller),
+                limit,
+                repeatable,
+            )
+        except BaseException as failure:
+            self._observe_call(procedure, began, failure, False)
+            raise
+        if self._observe is not unobserved:
+            self._observe_call(procedure, began, None, False)
+        return results
+
+    def _execute(
+        self,
+        procedure: str,
+        work: Callable[[Session], T],
+        deadline: Deadline,
+        repeatable: bool,
+    ) -> T:
+        # Call once outside tenacity, so that success skips its overhead.
+        try:
+            return self._attempt(procedure, work, deadline)
+        except DatabaseError as first:
+            attempt = partial(self._attempt, procedure, work, deadline)
+            return self._retry(attempt, first, deadline, repeatable)
 
     def read(
         self,
@@ -150,11 +194,39 @@ class ConnectionManager:
 
         The first are here when this returns, so what fails before them raises as call() does.
         """
-        deadline = deadline or Deadline(self._deadline_seconds)
-        begin = partial(self._begin_rows, procedure, document, deadline, caller)
+        limit = deadline or Deadline(self._deadline_seconds)
+        return self._stream(
+            procedure,
+            lambda session: ((), session.rows(procedure, document, limit, caller=caller)),
+            limit,
+        )
+
+    def stream_rows(
+        self,
+        procedure: str,
+        statement: Statement,
+        *,
+        caller: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> "Rows":
+        """Run a statement that only reads; the rows of its first result set as they come.
+
+        procedure: its name in logs and metrics. As stream().
+        """
+        limit = deadline or Deadline(self._deadline_seconds)
+        return self._stream(
+            procedure, lambda session: session.batches(statement, limit, caller=caller), limit
+        )
+
+    def _stream(
+        self,
+        procedure: str,
+        begin: Callable[[Session], tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]],
+        deadline: Deadline,
+    ) -> "Rows":
         began = time.monotonic()
         try:
-            rows = self.retried(begin, deadline)
+            rows = self.retried(partial(self._begin_rows, procedure, begin, deadline), deadline)
         except BaseException as failure:
             self._observe_call(procedure, began, failure, False)
             raise
@@ -229,14 +301,12 @@ class ConnectionManager:
             observe=lambda failure: self._observe(Retry(self.name, failure)),
         )
 
-    def _attempt(
-        self, procedure: str, document: str, deadline: Deadline, caller: str | None
-    ) -> Answer:
+    def _attempt(self, procedure: str, work: Callable[[Session], T], deadline: Deadline) -> T:
         began = time.monotonic()
         try:
             lease = self._checkout(deadline)
             try:
-                answer = lease.connection.call(procedure, document, deadline, caller)
+                answer = work(lease.connection)
             except BaseException as error:
                 raise release(lease, error) from None
             lease.checkin()
@@ -248,13 +318,16 @@ class ConnectionManager:
         return answer
 
     def _begin_rows(
-        self, procedure: str, document: str, deadline: Deadline, caller: str | None
+        self,
+        procedure: str,
+        begin: Callable[[Session], tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]],
+        deadline: Deadline,
     ) -> "Rows":
         began = time.monotonic()
         try:
             lease = self._checkout(deadline)
             try:
-                batches = lease.connection.rows(procedure, document, deadline, caller=caller)
+                columns, batches = begin(lease.connection)
             except BaseException as error:
                 # In the midst of a transaction, so not fit to be lent again whatever it was.
                 lease.evict()
@@ -263,7 +336,7 @@ class ConnectionManager:
             self._observe_attempt(procedure, began, failure)
             raise
         self._observe_attempt(procedure, began, None)
-        return Rows(lease, batches)
+        return Rows(lease, batches, columns)
 
     def _checkout_connection(self, deadline: Deadline) -> PooledConnection:
         lease = self._checkout(deadline)
@@ -364,17 +437,23 @@ class ConnectionManager:
 
 
 class Rows:
-    """A result under way: batches of JSON texts, one text an item. One thread, once.
+    """A result under way, in batches: JSON texts, or rows of `columns`. One thread, once.
 
     Exhausted, the connection is checked in; close() before that evicts it, which stops the
     statement. Raises DatabaseError or DeadlineExceeded in the midst; then the result is short.
     """
 
-    def __init__(self, lease: Lease[Session], batches: Iterator[list[str]]) -> None:
+    def __init__(
+        self,
+        lease: Lease[Session],
+        batches: Iterator[list[Any]],
+        columns: tuple[ResultColumn, ...] = (),
+    ) -> None:
+        self.columns = columns
         self._lease = lease
         self._batches = batches
 
-    def __iter__(self) -> Iterator[list[str]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         try:
             yield from self._batches
             self._lease.checkin()

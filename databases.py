@@ -15,10 +15,12 @@ from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats
 from embedded.cluster import API_ROLE, EmbeddedCluster
-from embedded.sample import deploy_and_fill
+from embedded.sample import SCRIPTS, deploy_and_fill
 from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)
+# The embedded default, which serves both databases of the sample.
+EMBEDDED = "embedded"
 
 
 class Databases:
@@ -43,12 +45,24 @@ class Databases:
 
     def open(self) -> None:
         """Start the embedded default where it serves, and make every manager. No connection."""
-        for name in TARGETS:
-            if self._settings.embedded or name in self._settings.targets:
-                self.manager(name)
+        for name in self.names():
+            self.manager(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Every database that is served; the embedded default is one, of the name EMBEDDED."""
+        return (EMBEDDED,) if self._settings.embedded else tuple(self._settings.targets)
+
+    def reported_names(self) -> tuple[str, ...]:
+        """The names under which readiness is reported: the sample's two where it is served."""
+        return self._settings.database_names
+
+    def schemas_of(self, name: str) -> tuple[str, ...]:
+        """The schemas of a database whose procedures are exposed."""
+        names = (EMBEDDED, *TARGETS) if name == EMBEDDED else (name,)
+        return tuple(dict.fromkeys(s for n in names for s in self._settings.schemas_of(n)))
 
     def manager(self, name: str) -> ConnectionManager:
-        """The manager of WWIF or TAXI. Raises NotConfigured naming the missing variable."""
+        """The manager of a database. Raises NotConfigured naming the missing variable."""
         found = self._managers.get(name)
         if found is not None:
             return found
@@ -69,7 +83,7 @@ class Databases:
                     cluster = EmbeddedCluster(
                         self._settings.local_dir / "postgresql",
                         prepare=deploy_and_fill,
-                        fingerprint=fingerprint(ROOT / "sql" / "postgresql", ROOT / "data"),
+                        fingerprint=fingerprint(*SCRIPTS, ROOT / "data"),
                         report=self._report,
                     )
                     cluster.start()
@@ -97,11 +111,11 @@ class Databases:
         self._closing()
 
     def _make(self, name: str) -> None:
-        if self._settings.embedded:
+        if self._settings.embedded and name in (EMBEDDED, *TARGETS):
             text = self.cluster().connection_string(role=API_ROLE)
-            target = Target("embedded", "", text, "postgresql")
+            target = Target(EMBEDDED, "", text, "postgresql")
             manager = self._connect(target)
-            self._managers.update(dict.fromkeys(TARGETS, manager))
+            self._managers.update(dict.fromkeys((EMBEDDED, *TARGETS), manager))
             return
         target = self._settings.targets.get(name)
         if target is None:

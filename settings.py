@@ -23,10 +23,14 @@ ROOT = Path(__file__).resolve().parent
 # App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
 # third says nothing, the fourth speaks PostgreSQL.
 PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONNSTR_")
+# The databases of the sample; any other name behind a prefix is an adopter's.
 TARGETS = ("WWIF", "TAXI")
+DATABASE_NAME = re.compile(r"[A-Za-z0-9_]+")
+# Behind a prefix and a database's name: the connection string of its replica.
+REPLICA = "_REPLICA"
 # The value of AUTH that is right on a developer's machine and refused anywhere else.
 NO_CHOICE = "loopback"
-EMBEDDED = "embedded sample with invented data"
+EMBEDDED_SOURCE = "embedded sample with invented data"
 YES = ("yes", "true", "on", "1")
 NO = ("no", "false", "off", "0")
 
@@ -154,6 +158,17 @@ def route_seconds(text: str) -> dict[str, float]:
     return found
 
 
+def _schemas(text: str) -> tuple[tuple[str, str], ...]:
+    """(database, schema) of each entry; the database is "" for a schema of every one."""
+    found = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        database, _, schema = entry.rpartition(":")
+        if not schema.strip() or (":" in entry and not DATABASE_NAME.fullmatch(database.strip())):
+            raise ValueError("a list of schema or database:schema, joined by commas")
+        found.append((database.strip(), schema.strip()))
+    return tuple(found)
+
+
 def _folder(text: str) -> Path:
     return ROOT / text
 
@@ -198,6 +213,18 @@ SETTINGS = (
     Setting(
         *("TRUSTED_PROXIES", "0", "proxies", integer(0, 10)),
         "in front of the API, each of which adds to X-Forwarded-For; on App Service 1",
+    ),
+    Setting(
+        *("EXPOSED_SCHEMAS", "api", "schemas", _schemas),
+        "schemas whose procedures become routes, such as api,ERP:sales; ERP:sales is of ERP only",
+    ),
+    Setting(
+        *("CATALOG_SECONDS", "10", "seconds", seconds(0.1)),
+        "interval between two looks at the catalog for changed procedures",
+    ),
+    Setting(
+        *("MAX_STORED_RESPONSE_BYTES", "1048576", "bytes", integer(0, 1 << 30)),
+        "largest response stored with an Idempotency-Key; a longer one is not repeated",
     ),
     Setting(
         *("AUTH", NO_CHOICE, "methods", authentication_methods),
@@ -258,7 +285,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Target:
-    """A configured database: WWIF or TAXI, the variable that named it, and what it says."""
+    """A configured database: its name, the variable that names it, and its connection string."""
 
     name: str
     variable: str
@@ -301,6 +328,9 @@ class Settings:
     max_streams: int
     rate_limit: str
     trusted_proxies: int
+    exposed_schemas: tuple[tuple[str, str], ...]
+    catalog_seconds: float
+    max_stored_response_bytes: int
     auth: tuple[str, ...] | None
     auth_anonymous: frozenset[str]
     auth_roles: Mapping[str, frozenset[str]]
@@ -330,14 +360,30 @@ class Settings:
         return not self.targets
 
     def source(self, name: str, *, with_place: bool = True) -> str:
-        """What serves WWIF or TAXI: EMBEDDED, "not configured", or the variable that names it,
+        """What serves a database: EMBEDDED_SOURCE, "not configured", or the variable that names it,
         with_place after "server/database from"."""
         if self.embedded:
-            return EMBEDDED
+            return EMBEDDED_SOURCE
         target = self.targets.get(name)
         if target is None:
             return "not configured"
         return f"{target.place} from {target.variable}" if with_place else target.variable
+
+    @property
+    def serves_sample(self) -> bool:
+        """Whether the sample's routes are served: by one of its databases, or the embedded one."""
+        return self.embedded or any(name in self.targets for name in TARGETS)
+
+    @property
+    def database_names(self) -> tuple[str, ...]:
+        """The sample's two where it is served, configured or not; then every other database."""
+        sample = TARGETS if self.serves_sample else ()
+        return tuple(dict.fromkeys([*sample, *self.targets]))
+
+    def schemas_of(self, database: str) -> tuple[str, ...]:
+        """The schemas of `database` whose procedures are exposed."""
+        found = (schema for name, schema in self.exposed_schemas if name in ("", database))
+        return tuple(dict.fromkeys(found))
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -368,7 +414,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         **values,
         warnings=(*warnings, *unused_connection_strings(environ)),
-        targets={name: found for name in TARGETS if (found := _target(environ, name))},
+        targets={name: found for name in _names(environ) if (found := _target(environ, name))},
         on_app_service=bool(environ.get("WEBSITE_SITE_NAME")),
         easyauth_enabled=bool(environ.get("WEBSITE_SITE_NAME"))
         and environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
@@ -413,9 +459,16 @@ def variable_names(name: str) -> list[str]:
 
 
 def unused_connection_strings(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that looks like a connection string and names no database."""
-    used = {variable for name in TARGETS for variable in variable_names(name)}
+    """A sentence for each variable that looks like a connection string and names no database, or
+    a database whose name is nearly one of the sample's."""
+    used = {variable for name in _names(environ) for variable in variable_names(name)}
     return [
+        f"{variable} names the database {name}; the sample's is {near[0]}."
+        for name in _names(environ)
+        if name not in TARGETS and (near := difflib.get_close_matches(name.upper(), TARGETS, n=1))
+        for variable in variable_names(name)
+        if environ.get(variable)
+    ] + [
         f"{name} is set and not used: a connection string is read from {_meant(name, text)}."
         for name, text in environ.items()
         if text.strip()
@@ -458,6 +511,22 @@ def misspelt_settings(names: Iterable[str]) -> list[str]:
 
 def _dotenv() -> dict[str, str]:
     return {k: v for k, v in dotenv_values(ROOT / ".env").items() if v is not None}
+
+
+def _names(environ: Mapping[str, str]) -> list[str]:
+    """The sample's databases, then every other name behind a prefix."""
+    found = set()
+    for variable in environ:
+        prefix = next((prefix for prefix in PREFIXES if variable.startswith(prefix)), None)
+        if prefix is None or variable.endswith(REPLICA) or not environ[variable].strip():
+            continue
+        name = variable.removeprefix(prefix)
+        if not DATABASE_NAME.fullmatch(name):
+            raise SettingsError(
+                f"{variable} names a database {name!r}: use letters, digits and underscores."
+            )
+        found.add(name)
+    return [*TARGETS, *sorted(found.difference(TARGETS))]
 
 
 def _target(environ: Mapping[str, str], name: str) -> Target | None:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pyodbc
 
@@ -19,6 +20,7 @@ from database.connect.connection_string import ConnectionString, ConnectionStrin
 from database.connect.sockets import FoundSocket, SocketFinder, TaggedSockets
 from database.connect.translation import to_odbc
 from database.errors import DatabaseError, Kind
+from database.statement import ResultColumn, Statement, columns_of
 
 # Driver-manager pooling does not reuse connections on Linux, and ours needs to see each connect.
 pyodbc.pooling = False
@@ -40,6 +42,9 @@ NVARCHAR_CALLER = (pyodbc.SQL_WVARCHAR, CALLER_MAX_CHARACTERS, 0)
 FORGET = "RESET ALL"
 # Local to the transaction. Read it as nullif(current_setting('request.caller', true), '').
 SET_CALLER = "SELECT set_config('request.caller', ?, true)"
+SET_CALLER_T_SQL = (
+    "BEGIN TRY EXEC sys.sp_set_session_context N'caller', ?, 1 END TRY BEGIN CATCH THROW END CATCH;"
+)
 
 _LOOPBACK = re.compile(
     r"(?:tcp:)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?|\(local\)|\.)(?:[,\\].*)?$", re.IGNORECASE
@@ -65,10 +70,7 @@ class SqlServer:
         the next statement takes it away. An error there must end the batch, which only THROW does.
         """
         if with_caller:
-            return (
-                "BEGIN TRY EXEC sys.sp_set_session_context N'caller', ?, 1 END TRY"
-                f" BEGIN CATCH THROW END CATCH; EXEC {procedure} ?"
-            )
+            return f"{SET_CALLER_T_SQL} EXEC {procedure} ?"
         return f"EXEC {procedure} ?"
 
     def bind(self, cursor: pyodbc.Cursor, *, with_caller: bool = False) -> None:
@@ -93,6 +95,42 @@ class SqlServer:
             # An error may come after the rows, and only nextset() shows it.
             if not cursor.nextset():
                 break
+
+    def with_session(
+        self, statement: Statement, caller: str | None
+    ) -> tuple[str, tuple[Any, ...], int]:
+        """(text, values, result sets to skip) of `statement` for this caller."""
+        if caller is None:
+            return statement.text, statement.values, statement.skip
+        return f"{SET_CALLER_T_SQL} {statement.text}", (caller, *statement.values), statement.skip
+
+    def bind_values(self, cursor: pyodbc.Cursor, values: tuple[Any, ...]) -> None:
+        """Bind every str as nvarchar(max): one plan for every length."""
+        cursor.setinputsizes([NVARCHAR_MAX if isinstance(v, str) else None for v in values])
+
+    def open(
+        self,
+        cursor: pyodbc.Cursor,
+        text: str,
+        values: tuple[Any, ...],
+        skip: int,
+        fetch_from: str,
+    ) -> tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]:
+        """Run a statement: the columns of its first own result set, and the rows to come."""
+        cursor.execute(text, *values)
+        while cursor.description is None or skip:
+            skip -= cursor.description is not None
+            if not cursor.nextset():
+                return (), iter(())
+        return columns_of(cursor.description), self._fetch(cursor)
+
+    def _fetch(self, cursor: pyodbc.Cursor) -> Iterator[list[Any]]:
+        while rows := cursor.fetchmany(FETCH_ROWS):
+            yield rows
+        # An error may come after the rows, and only nextset() shows it.
+        while cursor.nextset():
+            if cursor.description is not None:
+                cursor.fetchall()
 
     def statement_limit(self, seconds: float) -> int:
         """The query timeout of a cursor for a statement that may take `seconds`; 0 is none.
@@ -144,6 +182,44 @@ class PostgreSQL:
         fetch = f'FETCH {FETCH_ROWS} FROM "{cursor.fetchval()}"'
         while rows := cursor.execute(fetch).fetchall():
             yield [row[0] for row in rows]
+        cursor.connection.rollback()
+        cursor.connection.autocommit = True
+
+    def with_session(
+        self, statement: Statement, caller: str | None
+    ) -> tuple[str, tuple[Any, ...], int]:
+        """As SqlServer.with_session. All statements travel together and are one transaction,
+        unless the text says otherwise."""
+        if caller is None:
+            return f"{FORGET};{statement.text}", statement.values, statement.skip
+        text = f"{FORGET};{SET_CALLER};{statement.text}"
+        return text, (caller, *statement.values), statement.skip + 1
+
+    def bind_values(self, cursor: pyodbc.Cursor, values: tuple[Any, ...]) -> None:
+        pass
+
+    def open(
+        self,
+        cursor: pyodbc.Cursor,
+        text: str,
+        values: tuple[Any, ...],
+        skip: int,
+        fetch_from: str,
+    ) -> tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]:
+        """As SqlServer.open. `text` declares the cursor `fetch_from`, which lives in a
+        transaction; without a cursor psqlodbc would fetch the whole result first."""
+        cursor.connection.autocommit = False
+        cursor.execute(text, *values)
+        while cursor.nextset():
+            pass
+        fetch = f"FETCH {FETCH_ROWS} FROM {fetch_from}"
+        rows = cursor.execute(fetch).fetchall()
+        return columns_of(cursor.description), self._fetch(cursor, fetch, rows)
+
+    def _fetch(self, cursor: pyodbc.Cursor, fetch: str, rows: list[Any]) -> Iterator[list[Any]]:
+        while rows:
+            yield rows
+            rows = cursor.execute(fetch).fetchall()
         cursor.connection.rollback()
         cursor.connection.autocommit = True
 
@@ -205,6 +281,7 @@ class Driver:
                 "TextAsLongVarchar": "0",
                 "UnknownsAsLongVarchar": "0",
                 "UseServerSidePrepare": "0",
+                "BoolsAsChar": "0",
             }
         self._given = given.with_defaults(defaults)
         self._finder = SocketFinder(peer_of(given, family), one_at_a_time=family == "postgresql")

@@ -3,15 +3,18 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyodbc
 
 from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
+from database.statement import ResultColumn, ResultSet, Statement, columns_of
 
 T = TypeVar("T")
+# Prepared statements that a connection keeps; the oldest leaves first.
+CURSORS_KEPT = 64
 CANCELLED = "The statement was cancelled at the request's deadline."
 # A connection that was dropped on its way, without a word to either end, must leave time for a
 # new one: the ping gets half of what is left, and this many seconds at most.
@@ -108,6 +111,49 @@ class Session:
         )
         return itertools.chain([first], later)
 
+    def execute(
+        self, statement: Statement, deadline: Deadline, caller: str | None = None
+    ) -> list[ResultSet]:
+        """Run `statement` in one round trip; every result set, read to the end.
+
+        Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
+        """
+        text, values, skip = self._dialect.with_session(statement, caller)
+        cursor = self._begin(deadline, text, with_caller=None)
+        self._dialect.bind_values(cursor, values)
+
+        def run() -> list[ResultSet]:
+            cursor.execute(text, *values)
+            found = []
+            while True:
+                if cursor.description is not None:
+                    found.append(ResultSet(columns_of(cursor.description), cursor.fetchall()))
+                # An error may come after the rows, and only nextset() shows it.
+                if not cursor.nextset():
+                    return found[skip:]
+
+        return self.watched(run, deadline, cursor)
+
+    def batches(
+        self, statement: Statement, deadline: Deadline, *, caller: str | None = None
+    ) -> tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]:
+        """Run `statement`; the columns of its first result set, and its rows in batches.
+
+        The columns are empty where there is no result set. Deadlines and errors as in rows().
+        """
+        allowed = deadline.remaining()
+        cursor = self._begin(deadline, with_caller=None)
+        text, values, skip = self._dialect.with_session(statement, caller)
+        self._dialect.bind_values(cursor, values)
+        columns, batches = self.watched(
+            lambda: self._dialect.open(cursor, text, values, skip, statement.fetch_from),
+            deadline,
+            cursor,
+        )
+        return columns, iter(
+            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
+        )
+
     def watched(
         self, work: Callable[[], T], deadline: Deadline, cursor: pyodbc.Cursor | None = None
     ) -> T:
@@ -162,15 +208,20 @@ class Session:
             self._connection.close()
 
     def _begin(
-        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool = False
+        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool | None = False
     ) -> pyodbc.Cursor:
-        """A cursor for the next statement, on a session that remembers nothing of the last."""
+        """A cursor for the next statement, on a session that remembers nothing of the last.
+
+        with_caller: whether a document is called with one; None: the values bind themselves.
+        """
         limit = self._dialect.statement_limit(deadline.remaining())
         kept = self._cursors.get(statement) if self._cursors else None
         # A session is reset with no statement open, so before the new cursor and after the old.
         if kept is not None and kept[1] < limit:
             self.watched(kept[0].close, deadline)
             kept = None
+        if kept is None and statement is not None:
+            self._drop_oldest_cursor(deadline)
         self._forget()
         if kept is not None:
             return kept[0]
@@ -178,6 +229,11 @@ class Session:
         if statement is not None and self._cursors is not None:
             self._cursors[statement] = cursor, limit
         return cursor
+
+    def _drop_oldest_cursor(self, deadline: Deadline) -> None:
+        if self._cursors is not None and len(self._cursors) >= CURSORS_KEPT:
+            cursor, _ = self._cursors.pop(next(iter(self._cursors)))
+            self.watched(cursor.close, deadline)
 
     def _forget(self) -> None:
         if self._used:
@@ -188,11 +244,12 @@ class Session:
         if seconds:
             self._connection.timeout = seconds
 
-    def _new_cursor(self, limit: int, with_caller: bool) -> pyodbc.Cursor:
+    def _new_cursor(self, limit: int, with_caller: bool | None) -> pyodbc.Cursor:
         # pyodbc copies it into the cursor now, and never again.
         self._limit(limit)
         cursor = self._connection.cursor()
-        self._dialect.bind(cursor, with_caller=with_caller)
+        if with_caller is not None:
+            self._dialect.bind(cursor, with_caller=with_caller)
         return cursor
 
 

@@ -10,7 +10,7 @@ refuses it, each one is dropped and created, and granted again, in one transacti
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -141,16 +141,19 @@ def plan(
     for script in scripts(folder):
         if any(fnmatch(script.name, pattern) for pattern in skip):
             continue
-        text = script.read_text(encoding="utf-8-sig")
-        try:
-            filled = fill(text, variables, engine=engine)
-        except DeploymentError as error:
-            raise DeploymentError(f"{folder.name}/{script.name}: {error}") from None
-        batches = [Batch(filled)] if engine == "postgresql" else split_batches(filled)
-        steps += [
-            Step(script, number, len(batches), batch) for number, batch in enumerate(batches, 1)
-        ]
+        steps += plan_script(script, engine=engine, variables=variables)
     return steps
+
+
+def plan_script(script: Path, *, engine: str, variables: Mapping[str, str]) -> list[Step]:
+    """The batches of one script, with every template filled. Raises DeploymentError."""
+    text = script.read_text(encoding="utf-8-sig")
+    try:
+        filled = fill(text, variables, engine=engine)
+    except DeploymentError as error:
+        raise DeploymentError(f"{script.parent.name}/{script.name}: {error}") from None
+    batches = [Batch(filled)] if engine == "postgresql" else split_batches(filled)
+    return [Step(script, number, len(batches), batch) for number, batch in enumerate(batches, 1)]
 
 
 def deploy(
@@ -171,8 +174,29 @@ def deploy(
     if not connection.autocommit:
         raise ValueError("A deployment needs an autocommit connection: some DDL refuses any other.")
     engine = dialect_of(connection).name
-    steps = plan(folder, engine=engine, variables=variables, skip=skip)
-    or_alter: bool | None = None if engine == "sqlserver" else True
+    return _run_all(connection, plan(folder, engine=engine, variables=variables, skip=skip), report)
+
+
+def run_scripts(
+    connection: pyodbc.Connection,
+    files: Iterable[Path],
+    *,
+    variables: Mapping[str, str],
+    report: Callable[[Step], None],
+) -> int:
+    """Run script files of any name in the given order, as deploy() does; the number of batches.
+
+    Raises DeploymentError at the first error.
+    """
+    engine = dialect_of(connection).name
+    steps = [s for f in files for s in plan_script(f, engine=engine, variables=variables)]
+    return _run_all(connection, steps, report)
+
+
+def _run_all(
+    connection: pyodbc.Connection, steps: Sequence[Step], report: Callable[[Step], None]
+) -> int:
+    or_alter: bool | None = None if dialect_of(connection).name == "sqlserver" else True
     for step in steps:
         report(step)
         modules = {} if or_alter else _modules(step.batch.sql)

@@ -9,7 +9,7 @@ from embedded.cluster import API_ROLE, DATABASE, EmbeddedCluster
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ROOT / "sql" / "postgresql"
+SCRIPTS = tuple(ROOT / "sql" / name for name in ("postgresql", "keys/postgresql", "embedded"))
 DATA = ROOT / "data"
 
 # The embedded database is the product's own, so its PUBLIC may do nothing, not even in a temporary
@@ -41,7 +41,7 @@ COMMIT;
 
 def deploy_and_fill(cluster: EmbeddedCluster) -> None:
     """Run sql/postgresql/ and load what of the sample was never loaded. May run again."""
-    for script in sorted(SCRIPTS.glob("*.sql")):
+    for script in [script for folder in SCRIPTS for script in sorted(folder.glob("*.sql"))]:
         text = script.read_text(encoding="utf-8")
         cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
     cluster.run_sql(NOTHING_FOR_PUBLIC)

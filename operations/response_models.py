@@ -130,7 +130,7 @@ class Ready(_Answer):
     """Ready is who can ask every database that is configured."""
 
     status: Literal["ready", "not ready"]
-    databases: dict[Literal["WWIF", "TAXI"], DatabaseState]
+    databases: dict[str, DatabaseState]
 
 
 class Welcome(_Answer):

@@ -18,22 +18,23 @@ log = logging.getLogger(__name__)
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
+ARROW = "application/vnd.apache.arrow.stream"
 # Of a cell that a spreadsheet takes for a formula (OWASP, CSV Injection), full-width forms too.
 FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
-FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV}
+FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "arrow": ARROW}
+MEDIA_TYPES = (JSON, NDJSON, CSV)
 
 
-def wanted_format(asked: str | None) -> str:
+def wanted_format(asked: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
     """The media type for the answer: `?format=` if given, else by Accept; JSON where it's open."""
     if asked is not None:
         return FORMATS[asked]
     if not request.accept_mimetypes:
         return JSON
-    best = request.accept_mimetypes.best_match([JSON, NDJSON, CSV], default=None)
+    best = request.accept_mimetypes.best_match(offered, default=None)
     if best is None:
-        raise Problem(
-            "not-acceptable", "Accept one of application/json, application/x-ndjson and text/csv."
-        )
+        *most, last = offered
+        raise Problem("not-acceptable", f"Accept one of {', '.join(most)} and {last}.")
     return best
 
 
@@ -43,31 +44,31 @@ def compact(document: Any) -> str:
 
 
 def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
-    """`rows` as a body of `media_type`, with flat memory; `columns` are those of CSV.
+    """`rows`, JSON texts, as a body of `media_type`; `columns` are those of CSV.
 
-    A failure in the midst breaks off the chunked body, so that no client takes it for the end;
-    NDJSON says why in a last line `{"type": "urn:…", …}`.
+    Memory stays flat. A failure breaks off the chunked body, so that no client takes it for the
+    end; NDJSON says why in a last line `{"type": "urn:…", …}`.
     """
     cell = _escaped if current_app.config["CSV_ESCAPES_FORMULAS"] else _cell
     as_csv = partial(_csv, columns=columns, cell=cell)
     encode = {JSON: _json, NDJSON: _ndjson, CSV: as_csv}[media_type]
+    return streamed_bytes(rows, (text.encode() for text in encode(rows)), media_type)
+
+
+def streamed_bytes(rows: Rows, chunks: Iterator[bytes], media_type: str) -> Response:
+    """`chunks` made of `rows` as a body of `media_type`, broken off as streamed() is."""
     mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
-    # The body is made after the request's own context has gone.
     last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None
-    response = Response(_guarded(rows, encode, last_line), content_type=mimetype)
-    # Also for a client that is gone before the first byte, whose generator never began.
+    response = Response(_guarded(chunks, last_line), content_type=mimetype)
     response.call_on_close(rows.close)
     return response
 
 
 def _guarded(
-    rows: Rows,
-    encode: Callable[[Rows], Iterator[str]],
-    last_line: Callable[[Exception], str] | None,
+    chunks: Iterator[bytes], last_line: Callable[[Exception], str] | None
 ) -> Iterator[bytes]:
     try:
-        for text in encode(rows):
-            yield text.encode()
+        yield from chunks
     except Exception as error:
         log.error("a stream broke off: %s", error)
         if last_line is not None:

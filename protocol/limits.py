@@ -54,6 +54,7 @@ class LimitedRows:
         self._rows = rows
         self._place = place
         self._taken = threading.Lock()
+        self.columns = rows.columns
 
     def __iter__(self) -> Iterator[list[str]]:
         try:

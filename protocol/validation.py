@@ -4,6 +4,7 @@ import functools
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -11,6 +12,7 @@ from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from catalog.binding import NO_BODY
 from protocol.fault_sentences import sentence
 from protocol.problems import MOST_FAULTS, Problem
 
@@ -52,6 +54,38 @@ def body(model: type[M]) -> M:
     if looked.twins:
         _refuse_twins(looked.twins)
     return made
+
+
+def any_json() -> Any:
+    """The request's body as json.loads makes it, its decimals as Decimal; NO_BODY without one.
+
+    Raises Problem unsupported-media-type, invalid-json, or invalid-body for a key given twice.
+    """
+    if not request.content_length and "Transfer-Encoding" not in request.headers:
+        return NO_BODY
+    with current_app.extensions["body_time"].arriving():
+        text = _body_text()
+        if request.content_length is None and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
+    try:
+        return json.loads(
+            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once
+        )
+    except UnicodeDecodeError:
+        raise Problem("invalid-json", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem("invalid-json", "The body is nested too deeply.") from None
+    except ValueError as error:
+        raise Problem("invalid-json", f"The body is not JSON: {error}.") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_twins(pairs)
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _body_text() -> bytes | str:

@@ -15,7 +15,6 @@ from protocol.conditional import if_match
 from protocol.formats import compact, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
-from settings import TARGETS
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,13 @@ class ProcedureResource(Resource):
 
 
 def sources() -> dict[str, str]:
-    """What serves WWIF and TAXI, for this request's caller."""
+    """What serves each database, for this request's caller."""
     databases = current_app.extensions["databases"]
     # These routes are open to all: a server's name is for those who may operate the API.
     with_place = opens("operate")
-    return {name: databases.source(name, with_place=with_place) for name in TARGETS}
+    return {
+        name: databases.source(name, with_place=with_place) for name in databases.reported_names()
+    }
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

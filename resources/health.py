@@ -14,7 +14,6 @@ from databases import Databases
 from operations.operation import operation
 from operations.response_models import Live, Ready
 from resources.base import sources
-from settings import TARGETS
 
 KEPT_SECONDS = 3.0
 # A probe may take as long as a login; the answer does not wait for it longer than this.
@@ -92,7 +91,8 @@ class Readiness:
 
     def __init__(self, databases: Databases) -> None:
         self._probes = {
-            name: Probe(lambda name=name: databases.manager(name).probe()) for name in TARGETS
+            name: Probe(lambda name=name: databases.manager(name).probe())
+            for name in databases.reported_names()
         }
 
     def report(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from operations.operation import operation
 from operations.response_models import Document, Welcome
 from protocol.formats import JSON, compact
 from resources.base import sources
-from settings import EMBEDDED, TARGETS
+from settings import EMBEDDED_SOURCE
 
 HTML = "text/html"
 OWN = Path(__file__).parent / "html"
@@ -46,23 +46,25 @@ class Landing(Resource):
             "documentation": url_for("docs"),
             "openapi": url_for("openapi"),
             "health": url_for("health_ready"),
-            "customer": url_for("customer", customer_id=123),
-            "customers": url_for("customers", limit=10),
-            "trips": url_for("taxidata", limit=10),
-            "summary": url_for("taxidata_summary", by="hour"),
-            "passengers": url_for("passengers"),
         }
+        if "customer" in current_app.view_functions:
+            links |= {
+                "customer": url_for("customer", customer_id=123),
+                "customers": url_for("customers", limit=10),
+                "trips": url_for("taxidata", limit=10),
+                "summary": url_for("taxidata_summary", by="hour"),
+                "passengers": url_for("passengers"),
+            }
         databases = sources()
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            embedded = EMBEDDED in databases.values()
             response = _page(
                 "landing.html",
-                databases=TARGETS,
+                databases=[*databases],
                 links=links,
                 root=root,
                 sources=databases,
-                embedded=embedded,
+                embedded=EMBEDDED_SOURCE in databases.values(),
             )
         else:
             welcome = {"name": TITLE, "version": VERSION, "links": links, "databases": databases}

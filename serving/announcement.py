@@ -2,7 +2,7 @@
 
 import logging
 
-from settings import TARGETS, Settings
+from settings import Settings
 
 log = logging.getLogger("start")
 CONTENTS = {"WWIF": "customers and passengers", "TAXI": "taxi trips"}
@@ -19,5 +19,7 @@ def announce(settings: Settings) -> None:
             ", ".join(CONTENTS.values()),
         )
         return
-    served = (f"{CONTENTS[name]}: {settings.source(name)}" for name in TARGETS)
+    served = (
+        f"{CONTENTS.get(name, name)}: {settings.source(name)}" for name in settings.database_names
+    )
     log.info("Databases: %s", "; ".join(served))

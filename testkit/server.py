@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from settings import ROOT, SETTINGS, TARGETS, variable_names
+from settings import PREFIXES, ROOT, SETTINGS, TARGETS, variable_names
 
 STOP_SECONDS = 40
 
@@ -17,6 +17,7 @@ STOP_SECONDS = 40
 def bare_environment(**overrides: str) -> dict[str, str]:
     """This process's environment without a setting of the product; a `.env` can't set one back."""
     named = [variable for target in TARGETS for variable in variable_names(target)]
+    named += [variable for variable in os.environ if variable.startswith(PREFIXES)]
     named += [s.name for s in SETTINGS] + ["TOKEN", "WEBSITE_SITE_NAME"]
     return {**os.environ, **dict.fromkeys(named, ""), **overrides}
 

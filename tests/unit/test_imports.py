@@ -12,7 +12,7 @@ FLOORS = (
     ("authentication", "database"),
     ("settings", "taxi"),
     ("connection_manager", "deploy", "observability"),
-    ("embedded", "serving"),
+    ("catalog", "embedded", "serving"),
     ("databases",),
     ("protocol",),
     ("operations",),

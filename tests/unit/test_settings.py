@@ -19,7 +19,7 @@ from testkit.server import bare_environment
 
 EXAMPLE = ROOT / ".env.example"
 NAMES = [setting.name for setting in SETTINGS]
-FREE_TEXT = ("folder", "URL or connection string", "audiences")
+FREE_TEXT = ("folder", "URL or connection string", "audiences", "schemas")
 CHECKED = [setting for setting in SETTINGS if setting.unit not in FREE_TEXT]
 
 
@@ -227,3 +227,50 @@ def test_the_suites_own_environment_sets_nothing(monkeypatch):
     monkeypatch.setenv("POOL_MAX_SIZE", "1")
     read = read_settings(bare_environment())
     assert replace(read, identity={}) == read_settings({})
+
+
+def test_any_name_behind_a_prefix_is_a_database():
+    environment = {
+        "SQLCONNSTR_ERP_2": "Server=x",
+        "POSTGRESQLCONNSTR_crm": "Server=y",
+        "SQLAZURECONNSTR_TAXI": "Server=z",
+        "SQLAZURECONNSTR_BLANK": " ",
+        "SQLCONNSTR_ERP_2_REPLICA": "Server=r",
+    }
+    settings = read_settings(environment)
+    assert list(settings.targets) == ["TAXI", "ERP_2", "crm"]
+    assert settings.targets["crm"].driver_family == "postgresql"
+    assert settings.serves_sample
+
+
+def test_a_database_of_another_name_serves_no_sample():
+    assert not read_settings({"SQLCONNSTR_ERP": "Server=x"}).serves_sample
+    assert read_settings({}).serves_sample
+
+
+def test_on_app_service_a_database_of_any_name_is_enough():
+    environment = {"WEBSITE_SITE_NAME": "app", "SQLAZURECONNSTR_ERP": "Server=x"}
+    assert list(read_settings(environment).targets) == ["ERP"]
+
+
+@pytest.mark.parametrize("name", ["", "A-B", "A B", "Gr\u00f6\u00dfe", "A:B"])
+def test_a_database_is_named_by_letters_digits_and_underscores(name):
+    with pytest.raises(SettingsError) as raised:
+        read_settings({f"SQLCONNSTR_{name}": "Server=x"})
+    assert str(raised.value) == (
+        f"SQLCONNSTR_{name} names a database {name!r}: use letters, digits and underscores."
+    )
+
+
+def test_exposed_schemas_are_of_every_database_or_of_one():
+    settings = read_settings({"EXPOSED_SCHEMAS": "api, ERP:sales , WWIF:web,ERP:api"})
+    assert settings.schemas_of("ERP") == ("api", "sales")
+    assert settings.schemas_of("WWIF") == ("api", "web")
+    assert settings.schemas_of("CRM") == ("api",)
+    assert read_settings({}).schemas_of("ERP") == ("api",)
+
+
+@pytest.mark.parametrize("text", ["ERP:", ":api", "A-B:api"])
+def test_exposed_schemas_are_checked(text):
+    with pytest.raises(SettingsError, match="EXPOSED_SCHEMAS must be a list of schema or database"):
+        read_settings({"EXPOSED_SCHEMAS": text})

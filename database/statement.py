@@ -1,0 +1,44 @@
+"""One statement with its values, and the result sets that come back."""
+
+from typing import Any, NamedTuple
+
+
+class Statement(NamedTuple):
+    """SQL text with a ? for each value, run in one round trip.
+
+    skip: result sets in front of the procedure's own, read and dropped.
+    fetch_from: the name of a cursor that the text opens, for rows in batches; "" for none.
+    """
+
+    text: str
+    values: tuple[Any, ...] = ()
+    skip: int = 0
+    fetch_from: str = ""
+
+
+class ResultColumn(NamedTuple):
+    """A column as the driver describes it. type: the Python class of its values."""
+
+    name: str
+    type: type
+    precision: int
+    scale: int
+
+
+class ResultSet(NamedTuple):
+    """All rows of one result set."""
+
+    columns: tuple[ResultColumn, ...]
+    rows: list[Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+
+def columns_of(description: Any) -> tuple[ResultColumn, ...]:
+    """The columns of a pyodbc cursor's description."""
+    return tuple(
+        ResultColumn(name, kind, precision or 0, scale or 0)
+        for name, kind, _, _, precision, scale, _ in description
+    )

@@ -1,0 +1,107 @@
+"""Routes of catalog operations: which operation serves a path and method."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+
+from catalog.live import LiveCatalog, Source
+from catalog.operation import Operation
+from catalog.operations import Catalog
+from catalog.statements import key_table_usable
+from database.deadline import Deadline
+from database.errors import Unavailable
+from database.statement import Statement
+from databases import Databases
+
+# The name of catalog queries in logs and metrics.
+CATALOG = "catalog"
+# Longest time for one catalog query: a start does not wait longer for a database that is down.
+QUERY_SECONDS = 10.0
+
+
+class Match(NamedTuple):
+    """The operation of a request, and the texts of its path by parameter name; or why there is
+    none, to be raised once the caller is known to be authorized."""
+
+    operation: Operation | None = None
+    path: Mapping[str, str] = {}
+    failure: Exception | None = None
+
+    @property
+    def route(self) -> str | None:
+        return self.operation.route if self.operation else None
+
+
+class CatalogRoutes:
+    """The live catalog, and the routes that it makes; none before start().
+
+    taken: the shapes of routes (Operation.shape) that Python resources serve, with their names.
+    """
+
+    def __init__(self, *, taken: Mapping[tuple[str, str], str]) -> None:
+        self._map = Map()
+        self._taken = taken
+        self.live = LiveCatalog((), taken=taken, seconds=math.inf, changed=self._changed)
+
+    def start(self, databases: Databases, *, seconds: float) -> None:
+        """Read the catalogs of `databases`, and again every `seconds`. Raises RouteConflict."""
+        sources = [
+            _source(databases, name, schemas)
+            for name in databases.names()
+            if (schemas := databases.schemas_of(name))
+        ]
+        self.live = LiveCatalog(sources, taken=self._taken, seconds=seconds, changed=self._changed)
+        self.live.start()
+
+    def close(self) -> None:
+        self.live.close()
+
+    @property
+    def routes(self) -> set[str]:
+        """The routes of all operations, such as /order/{OrderID}."""
+        return {operation.route for operation in self.live.current.operations}
+
+    def match(self, path: str, method: str) -> Match:
+        """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""
+        try:
+            method = "GET" if method == "HEAD" else method
+            operation, texts = self._map.bind("").match(path, method=method)
+        except HTTPException as failure:
+            unread = self.live.unread
+            if unread and isinstance(failure, NotFound):
+                return Match(failure=Unavailable(f"The catalog of {unread[0]} was never read."))
+            return Match(failure=failure)
+        return Match(operation, operation.path_texts(texts))
+
+    def allowed(self, path: str) -> list[str]:
+        """The methods of a path; none where it has no route."""
+        try:
+            self._map.bind("").match(path, method="OPTIONS")
+        except MethodNotAllowed as error:
+            return sorted({*(error.valid_methods or ()), "OPTIONS"})
+        except NotFound:
+            pass
+        return []
+
+    def _changed(self, catalog: Catalog) -> None:
+        rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]
+        made = Map(rules, strict_slashes=False, merge_slashes=False)
+        made.update()  # now, and not at the first request
+        self._map = made
+
+
+def _source(databases: Databases, name: str, schemas: tuple[str, ...]) -> Source:
+    manager = databases.manager(name)
+
+    def query(sql: str, *values: Any) -> list[Any]:
+        statement = Statement(sql, values)
+        deadline = Deadline(QUERY_SECONDS)
+        return manager.execute(CATALOG, statement, deadline=deadline, repeatable=True)[0].rows
+
+    def keyed() -> bool:
+        return bool(query(key_table_usable(manager.engine))[0][0])
+
+    return Source(name, schemas, query, lambda: manager.engine, keyed)

@@ -1,0 +1,10 @@
+-- The API's role, which calls these functions and reads no table.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$(AppName)') THEN
+        CREATE ROLE "$(AppName)" LOGIN;
+    END IF;
+END $$;
+
+GRANT USAGE ON SCHEMA procedures_api TO "$(AppName)";
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA procedures_api TO "$(AppName)";
