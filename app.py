@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import click
 from flask import Flask, Request, Response, g, request
+from flask.typing import ResponseReturnValue
 from flask_restful import Api
 from gunicorn.arbiter import Arbiter
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter, RequestRedirect
 from werkzeug.wsgi import get_host
@@ -28,7 +29,7 @@ from observability.metrics import Metrics
 from observability.observer import Observer
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
-from operations.catalog_routes import CatalogRoutes
+from operations.catalog_routes import CatalogRoutes, Match
 from operations.openapi import VERSION
 from operations.python_routes import python_routes
 from protocol import delivery
@@ -61,14 +62,8 @@ if TYPE_CHECKING:
 # The endpoint of every route that comes from a catalog.
 PROCEDURES = "procedures"
 CANNOT_START = (
-    *(
-        SettingsError,
-        CatalogError,
-        ConnectionStringError,
-        EmbeddedError,
-        DriverMissing,
-        TracingUnavailable,
-    ),
+    *(SettingsError, CatalogError, ConnectionStringError, EmbeddedError, DriverMissing),
+    *(TracingUnavailable,),
 )
 
 
@@ -95,6 +90,15 @@ class Application(Flask):
             default_method=request.method,
             query_args=request.query_string.decode("latin-1"),
         )
+
+    def dispatch_request(self) -> ResponseReturnValue:
+        """The view of the request's route; where no Python resource has it, the catalog's."""
+        match: Match | None = g.get("match")
+        if match is None or isinstance(match.failure, NotFound):
+            return super().dispatch_request()
+        if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
+            return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})
+        return self.view_functions[PROCEDURES]()
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
         """Redirects a path that is a route's but for the slashes at its end (308)."""
@@ -178,9 +182,9 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
         seen = request_record(asked.environ)
         if asked.url_rule is not None:
             seen.route = asked.url_rule.rule
-            if asked.url_rule.endpoint == PROCEDURES:
-                g.match = app.extensions["catalog"].match(asked.path, asked.method)
-                seen.route = g.match.route
+        elif not isinstance(asked.routing_exception, RequestRedirect):
+            g.match = app.extensions["catalog"].match(asked.path, asked.method)
+            seen.route = g.match.route
         g.request_id = seen.id
         arrived = asked.environ.get(ARRIVED)
         g.deadline = request_deadline(
@@ -250,8 +254,8 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
-    # Every other path may be an operation of the catalog.
-    api.add_resource(Procedures, "/<path:path>", endpoint=PROCEDURES)
+    # Without a rule: it serves the paths that no rule has.
+    api.app.view_functions[PROCEDURES] = api.output(Procedures.as_view(PROCEDURES))
 
 
 def _check_routes(app: Flask, settings: Settings) -> None:

@@ -149,6 +149,12 @@ class ConnectionManager:
             self._observe_call(procedure, began, None, False)
         return results
 
+    def execute_once(
+        self, name: str, statement: Statement, *, deadline: Deadline
+    ) -> list[ResultSet]:
+        """As execute(), in one attempt that is neither logged nor counted as a call."""
+        return self._attempt(name, lambda session: session.execute(statement, deadline), deadline)
+
     def _execute(
         self,
         procedure: str,

@@ -1,6 +1,7 @@
 """The operations of every database, kept up to date while requests are served.
 
-A new map is built aside and swapped in; when a catalog can't be read, the old map stays.
+A new map is built aside and swapped in; when a catalog can't be read, the old map stays. Only
+requests for catalog routes cause reads, so that a serverless database without requests may pause.
 """
 
 import logging
@@ -15,13 +16,18 @@ from catalog.operations import Catalog, build
 from catalog.procedure import Procedure
 
 log = logging.getLogger(__name__)
-# An update that a failed call asks for is not started more often than this.
-LEAST_SECONDS = 0.2
+# A start waits so long for the first read; a database that is slower is read in the background.
+START_SECONDS = 5.0
+# A failed call causes no read when the last one ended so recently.
+RECENT_SECONDS = 0.2
 
 
 class Source(NamedTuple):
-    """One database to read. engine: called after the first query; keyed: whether the key table is
-    deployed. query, engine and keyed raise what the connection manager raises."""
+    """One database to read.
+
+    query, engine and keyed connect, and raise what the connection manager raises. engine is called
+    after the first query; keyed: whether the key table is deployed.
+    """
 
     name: str
     schemas: Sequence[str]
@@ -31,15 +37,15 @@ class Source(NamedTuple):
 
 
 class LiveCatalog:
-    """The catalog of `sources`, polled every `seconds` from a daemon thread after start().
+    """The catalog of `sources`, read again when it is older than `seconds` and in use.
 
     taken: as in catalog.operations.build. changed: called with each new Catalog, before it is
-    visible as `current`. Raises RouteConflict from read() at start; later it is logged.
+    visible as `current`.
     """
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source] = (),
         *,
         taken: Mapping[tuple[str, str], str],
         seconds: float,
@@ -53,10 +59,11 @@ class LiveCatalog:
         self._states: dict[str, str] = {}
         self._procedures: dict[str, list[Procedure]] = {}
         self._keyed: set[str] = set()
-        self._wake = threading.Event()
+        self._wanted = threading.Event()
+        self._read_once = threading.Event()
+        self._conflict: CatalogError | None = None
         self._closed = False
-        self._thread: threading.Thread | None = None
-        self._read_at = 0.0
+        self._read_at = float("-inf")
         self.current = Catalog()
         self.failures: dict[str, str] = {}
 
@@ -66,22 +73,44 @@ class LiveCatalog:
         return [s.name for s in self._sources if s.name not in self._procedures]
 
     def start(self) -> None:
-        """Read now, and poll from now on. Raises RouteConflict; a database that can't be reached
-        is read later."""
-        self.refresh(strict=True)
-        if self._sources and self._thread is None:
-            self._thread = threading.Thread(target=self._poll, name="catalog", daemon=True)
-            self._thread.start()
+        """Begin to read in a daemon thread, and wait up to START_SECONDS for the first read.
+
+        Raises RouteConflict when it is known by then; later it is logged, and the old map stays.
+        """
+        if not self._sources:
+            return
+        self._wanted.set()
+        threading.Thread(target=self._keep_reading, name="catalog", daemon=True).start()
+        self._read_once.wait(START_SECONDS)
+        if self._conflict is not None:
+            self.close()
+            raise self._conflict
 
     def close(self) -> None:
+        """End the thread. Safe to call twice."""
         self._closed = True
-        self._wake.set()
+        self._wanted.set()
 
-    def refresh(self, *, strict: bool = False) -> bool:
-        """Read what has changed; whether anything had. strict: raise RouteConflict."""
+    def touch(self) -> None:
+        """A request is about to use the catalog: read it in the background if it is old."""
+        if time.monotonic() - self._read_at >= self._seconds:
+            self._wanted.set()
+
+    def wait_until_read(self, seconds: float) -> None:
+        """Wait for the first read, if it has not ended."""
+        self._read_once.wait(seconds)
+
+    def refresh_after_failure(self) -> bool:
+        """Read now, unless that has just been done; whether the catalog may be another one."""
+        if time.monotonic() - self._read_at < RECENT_SECONDS:
+            return True
+        return self.refresh()
+
+    def refresh(self) -> bool:
+        """Read what has changed; whether anything had."""
         with self._lock:
-            self._read_at = time.monotonic()
             changed = [self._read(source) for source in self._sources]
+            self._read_at = time.monotonic()
             if not any(changed):
                 return False
             try:
@@ -91,19 +120,13 @@ class LiveCatalog:
                     keyed=self._keyed,
                 )
             except CatalogError as error:
-                if strict:
-                    raise
+                self._conflict = error
                 log.error("the new catalog is not served: %s", error)
                 return False
+            self._conflict = None
             self._changed(made)
             self.current = made
             return True
-
-    def refresh_after_failure(self) -> bool:
-        """refresh(), unless another request has just done it; then whether it may have helped."""
-        if time.monotonic() - self._read_at < LEAST_SECONDS:
-            return True
-        return self.refresh()
 
     def _read(self, source: Source) -> bool:
         """Whether the database's catalog has changed since the last time it could be read."""
@@ -124,12 +147,14 @@ class LiveCatalog:
         (self._keyed.add if keyed else self._keyed.discard)(source.name)
         return True
 
-    def _poll(self) -> None:
-        while not self._closed:
-            self._wake.wait(self._seconds)
+    def _keep_reading(self) -> None:
+        while True:
+            self._wanted.wait()
             if self._closed:
                 return
+            self._wanted.clear()
             try:
                 self.refresh()
             except Exception:
                 log.exception("the catalog could not be updated")
+            self._read_once.set()

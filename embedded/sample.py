@@ -9,7 +9,7 @@ from embedded.cluster import API_ROLE, DATABASE, EmbeddedCluster
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = tuple(ROOT / "sql" / name for name in ("postgresql", "keys/postgresql", "embedded"))
+SCRIPTS = (ROOT / "sql" / "postgresql", ROOT / "sql" / "keys" / "postgresql")
 DATA = ROOT / "data"
 
 # The embedded database is the product's own, so its PUBLIC may do nothing, not even in a temporary

@@ -20,6 +20,8 @@ from databases import Databases
 CATALOG = "catalog"
 # Longest time for one catalog query: a start does not wait longer for a database that is down.
 QUERY_SECONDS = 10.0
+# A request waits so long for a catalog that is being read for the first time.
+FIRST_READ_SECONDS = 2.0
 
 
 class Match(NamedTuple):
@@ -44,7 +46,7 @@ class CatalogRoutes:
     def __init__(self, *, taken: Mapping[tuple[str, str], str]) -> None:
         self._map = Map()
         self._taken = taken
-        self.live = LiveCatalog((), taken=taken, seconds=math.inf, changed=self._changed)
+        self.live = LiveCatalog(taken=taken, seconds=math.inf, changed=self._changed)
 
     def start(self, databases: Databases, *, seconds: float) -> None:
         """Read the catalogs of `databases`, and again every `seconds`. Raises RouteConflict."""
@@ -66,6 +68,9 @@ class CatalogRoutes:
 
     def match(self, path: str, method: str) -> Match:
         """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""
+        self.live.touch()
+        if self.live.unread:
+            self.live.wait_until_read(FIRST_READ_SECONDS)
         try:
             method = "GET" if method == "HEAD" else method
             operation, texts = self._map.bind("").match(path, method=method)
@@ -99,7 +104,7 @@ def _source(databases: Databases, name: str, schemas: tuple[str, ...]) -> Source
     def query(sql: str, *values: Any) -> list[Any]:
         statement = Statement(sql, values)
         deadline = Deadline(QUERY_SECONDS)
-        return manager.execute(CATALOG, statement, deadline=deadline, repeatable=True)[0].rows
+        return manager.execute_once(CATALOG, statement, deadline=deadline)[0].rows
 
     def keyed() -> bool:
         return bool(query(key_table_usable(manager.engine))[0][0])

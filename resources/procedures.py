@@ -24,7 +24,6 @@ from protocol import validation
 from protocol.authorization import caller_claims
 from protocol.formats import ARROW, CSV, JSON, NDJSON, streamed_bytes, wanted_format
 from protocol.idempotency import digest, idempotency_key, key_of_caller
-from protocol.limits import refuse_stalled_readers
 from protocol.problems import Problem
 from protocol.rows import UnusableColumns, arrow_stream, csv_text, json_objects, names_of
 
@@ -42,7 +41,7 @@ class Procedures(Resource):
 
     from_catalog = True
 
-    def get(self, path: str) -> Response:
+    def get(self) -> Response:
         return self._serve()
 
     put = post = patch = delete = get
@@ -203,7 +202,6 @@ def _streamed(operation: Operation, rows: Rows, media_type: str) -> Response:
             rows.close()
             raise Problem("not-acceptable", "This answers application/json only.")
         return streamed_bytes(rows, _pieces(chain([first, second], batches)), JSON)
-    refuse_stalled_readers()
     encode = {
         JSON: partial(_json_array, names),
         NDJSON: partial(_ndjson, names),

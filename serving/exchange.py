@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gunicorn.http import errors, wsgi
 from gunicorn.http.body import Body
@@ -18,9 +18,6 @@ from gunicorn.http.unreader import Unreader
 
 from serving.arrival import ARRIVED
 from serving.connections import BUFFERED_BYTES, READ_BYTES, Connection
-
-if TYPE_CHECKING:
-    from serving.worker import DrainingWorker
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Everything else that the parser raises is a 400.
@@ -33,6 +30,16 @@ STATUSES = {
 }
 
 
+class ServingWorker(Protocol):
+    """The worker of a connection, as far as one request needs it."""
+
+    cfg: Any
+    log: Any
+    wsgi: Callable[..., Any]
+
+    def stops_after(self, request: Request) -> bool: ...
+
+
 class Exchange:
     """A connection's next request.
 
@@ -43,7 +50,7 @@ class Exchange:
 
     def __init__(
         self,
-        worker: "DrainingWorker",
+        worker: "ServingWorker",
         connection: Connection,
         *,
         stall_seconds: float,

@@ -35,6 +35,8 @@ class Server:
         self.folder = folder
         self._program = program
         self._workers = workers
+        # Later reads of the catalog would use connections that tests count.
+        environment.setdefault("CATALOG_SECONDS", "86400")
         self._environment = bare_environment(LOCAL_DIR=str(folder), **environment)
         self._process: subprocess.Popen | None = None
         self.url = ""

@@ -116,10 +116,9 @@ def test_the_start_says_once_which_database_serves_what(folder, server):
         process.wait(60)
     lines = [line.partition(" ")[2] for line in said.read_text().splitlines()]
     assert [line for line in lines if " start: " in line] == [
-        "WARNING start: SQLAZURECONNSTR_TAX is set and not used: a connection string is read from"
-        " SQLAZURECONNSTR_TAXI.",
+        "WARNING start: SQLAZURECONNSTR_TAX names the database TAX; the sample's is TAXI.",
         "INFO start: Databases: customers and passengers: 192.0.2.1/shop from"
-        " POSTGRESQLCONNSTR_WWIF; taxi trips: not configured",
+        " POSTGRESQLCONNSTR_WWIF; taxi trips: not configured; TAX: x/? from SQLAZURECONNSTR_TAX",
     ]
     assert "not-for-the-log" not in said.read_text()
 

@@ -163,9 +163,6 @@ STRING = "Server=tcp:db.example.com,1433;Database=WWI;UID=api;PWD=secret"
 @pytest.mark.parametrize(
     ("name", "text", "meant"),
     [
-        ("SQLAZURECONNSTR_WWI", STRING, "SQLAZURECONNSTR_WWIF"),
-        ("SQLAZURECONNSTR_Taxis", STRING, "SQLAZURECONNSTR_TAXI"),
-        ("POSTGRESQLCONNSTR_Customers", STRING, "POSTGRESQLCONNSTR_WWIF"),
         ("sqlconnstr_wwif", STRING, "SQLCONNSTR_WWIF"),
         ("MYSQLCONNSTR_WWIF", STRING, "SQLAZURECONNSTR_WWIF"),
         ("WWIF", STRING, "SQLAZURECONNSTR_WWIF"),
@@ -185,11 +182,21 @@ def test_a_connection_string_under_a_name_that_is_not_read_is_named_with_the_rig
     assert settings.embedded
 
 
+@pytest.mark.parametrize(("name", "meant"), [("WWI", "WWIF"), ("Taxis", "TAXI")])
+def test_a_database_that_is_nearly_named_as_one_of_the_sample_is_a_warning(name, meant):
+    settings = read_settings({f"SQLAZURECONNSTR_{name}": STRING})
+    assert settings.warnings == (
+        f"SQLAZURECONNSTR_{name} names the database {name}; the sample's is {meant}.",
+    )
+    assert not settings.serves_sample
+
+
 @pytest.mark.parametrize(
     "environment",
     [
         {"SQLAZURECONNSTR_WWIF": STRING, "POSTGRESQLCONNSTR_TAXI": STRING},
         {"SQLAZURECONNSTR_WWI": " ", "DATABASE_URL": ""},
+        {"SQLAZURECONNSTR_ERP": STRING},
         {"TRACES_TO": "http://localhost:4318", "HTTP_PROXY": "http://proxy:80", "SERVER": "x"},
         {"TEST_SQLSERVER_CONNSTR": STRING},
     ],
@@ -272,5 +279,7 @@ def test_exposed_schemas_are_of_every_database_or_of_one():
 
 @pytest.mark.parametrize("text", ["ERP:", ":api", "A-B:api"])
 def test_exposed_schemas_are_checked(text):
-    with pytest.raises(SettingsError, match="EXPOSED_SCHEMAS must be a list of schema or database"):
+    with pytest.raises(
+        SettingsError, match="EXPOSED_SCHEMAS=.* is wrong: it must be a list of schema or database"
+    ):
         read_settings({"EXPOSED_SCHEMAS": text})

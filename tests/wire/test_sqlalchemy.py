@@ -58,6 +58,7 @@ def app(driver: str, server: TdsServer, run_folder) -> Iterator[Flask]:
                 f"DATABASE=WWIF;{TLS}",
                 "TOKEN": TOKEN,
                 "LOCAL_DIR": str(run_folder),
+                "EXPOSED_SCHEMAS": "ELSEWHERE:api",
                 "REQUEST_DEADLINE_SECONDS": "5",
             }
         )
