@@ -496,7 +496,8 @@ def test_a_leak_is_reported_once_and_names_the_borrower(make, clock, caplog):
 def test_a_lease_dropped_without_checkin_is_evicted_and_logged(make, server, caplog):
     pool = make(max_size=1)
     pool.checkout()
-    assert (pool.stats().size, pool.stats().lost_total, server.open) == (0, 1, [])
+    assert (pool.stats().size, pool.stats().lost_total) == (0, 1)
+    assert server.open == []
     assert "dropped without checkin" in caplog.text
 
 
@@ -510,31 +511,41 @@ def test_a_lease_dropped_in_a_cycle_names_its_borrower(make, caplog):
     assert "test_a_lease_dropped_in_a_cycle_names_its_borrower" in caplog.text
 
 
-@pytest.mark.parametrize("release", ["checkout", "checkin", "stats"])
-def test_a_lease_collected_while_the_lock_is_held_is_taken_in_at_its_release(make, release):
+def test_collecting_a_lease_runs_no_pool_code(make, server):
     pool = make()
-    dropped, idle, out = pool.checkout(), pool.checkout(), pool.checkout()
-    connection = dropped.connection
-    idle.checkin()
-    with pool._lock:  # the garbage collector may run anywhere, here too
-        del dropped
-        assert connection.closed == 0
-    kept = {"checkout": pool.checkout, "checkin": out.checkin, "stats": pool.stats}[release]()
-    assert connection.closed == 1
+    lease = pool.checkout()
+    with pool._state.lock:  # the garbage collector may run here too
+        del lease
+    assert len(server.open) == 1
     assert pool.stats().lost_total == 1
-    del kept
+    assert server.open == []
 
 
-def test_a_waiter_that_gave_up_is_passed_over_and_nothing_leaks(make, clock):
+@pytest.mark.parametrize("look", ["stats", "maintain", "close"])
+def test_a_dropped_lease_is_reclaimed_the_next_time_the_pool_looks(make, server, look):
+    pool = make()
+    pool.checkout()
+    getattr(pool, look)()
+    assert (server.open, pool.stats().lost_total) == ([], 1)
+
+
+def test_a_checkout_reclaims_a_dropped_lease_instead_of_waiting(make):
+    pool = make(max_size=1)
+    pool.checkout()
+    pool.checkout(timeout=5).checkin()
+    assert pool.stats().lost_total == 1
+
+
+def test_a_waiter_that_timed_out_has_left_the_queue(make, clock):
     pool = make(max_size=1)
     lease = pool.checkout()
     connection = lease.connection
     gone, next_in_line = pool._enqueue(clock.now), pool._enqueue(clock.now)
-    gone.give_up()
+    with pytest.raises(PoolTimeout):
+        pool._complete(gone, clock.now)
     lease.checkin()
-    assert gone.set(object()) is False
+    assert gone.outcome is None
     assert pool._complete(next_in_line, clock.now).connection is connection
-    pool._hand_back(gone)
     assert (pool.stats().waiting, pool.stats().in_use) == (0, 1)
 
 
@@ -543,7 +554,7 @@ def test_repr_tells_active_idle_connecting_and_queued(make, clock):
     leases = [pool.checkout(), pool.checkout()]
     waiter = pool._enqueue(clock.now)
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=2 idle=0 connecting=0 waiting=1>"
-    pool._hand_back(waiter)
+    pool._abandon(waiter)
     leases[0].checkin()
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=1 idle=1 connecting=0 waiting=0>"
     pool.close()
@@ -688,7 +699,7 @@ pool.checkout().checkin()
 locked, forked = threading.Event(), threading.Event()
 
 def hold():
-    with pool._lock:
+    with pool._state.lock:
         locked.set()
         forked.wait()
 

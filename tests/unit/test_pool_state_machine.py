@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from database.pool import Pool, PoolClosed, PoolQueueFull, PoolTimeout
-from database.pool.lease import CLOSED, PERMIT, Lease
+from database.pool.lease import Lease
+from database.pool.waiter import Signal
 
 MAX_WAITING = 3
 LIFETIME = 100.0
@@ -45,7 +46,6 @@ class PoolMachine(RuleBasedStateMachine):
         self.made = []
         self.idle = []
         self.leases = []
-        self.ended = []
         self.queue = []
         self.tickets = []  # waiters that have not yet looked at their outcome
         self.pool = Pool(
@@ -65,14 +65,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     def connect(self, remaining):
         assert remaining > 0
-        assert not self.pool._lock.locked(), "connecting happens outside the lock"
+        assert not self.pool._state.lock.locked(), "connecting happens outside the lock"
         if self.down:
             raise OSError("down")
         self.made.append(Connection(self.now))
         return self.made[-1]
 
     def close_connection(self, connection):
-        assert not self.pool._lock.locked(), "closing happens outside the lock"
+        assert not self.pool._state.lock.locked(), "closing happens outside the lock"
         connection.closed += 1
 
     # The model
@@ -84,14 +84,15 @@ class PoolMachine(RuleBasedStateMachine):
         return ticket.outcome is not None
 
     def is_queue_full(self):
-        """Those who gave up a moment ago and have not left yet count, too."""
-        return len(self.queue) + len(self.ended) >= MAX_WAITING
+        return len(self.queue) >= MAX_WAITING
 
     def pending(self):
         """Places given to waiters that have not taken them yet: (permits, connections)."""
-        outcomes = [t.outcome for t in self.tickets if t.outcome is not CLOSED]
-        permits = sum(outcome is PERMIT for outcome in outcomes)
-        handed = [o.connection for o in outcomes if o is not PERMIT and hasattr(o, "connection")]
+        outcomes = [t.outcome for t in self.tickets if t.outcome is not Signal.CLOSED]
+        permits = sum(outcome is Signal.PERMIT for outcome in outcomes)
+        handed = [
+            o.connection for o in outcomes if o is not Signal.PERMIT and hasattr(o, "connection")
+        ]
         return permits, handed
 
     def places_taken(self):
@@ -115,12 +116,12 @@ class PoolMachine(RuleBasedStateMachine):
     def freed(self):
         """The model of a place that becomes free."""
         if self.queue:
-            self.expect_served(PERMIT)
+            self.expect_served(Signal.PERMIT)
 
     def expect_served(self, what):
         head = self.queue.pop(0)
         outcome = head.outcome
-        assert outcome is PERMIT if what is PERMIT else outcome.connection is what, (
+        assert outcome is Signal.PERMIT if what is Signal.PERMIT else outcome.connection is what, (
             "the first in the queue gets what is free"
         )
 
@@ -177,7 +178,7 @@ class PoolMachine(RuleBasedStateMachine):
         elif self.idle:
             assert ticket.outcome.connection is self.idle.pop()
         else:
-            assert ticket.outcome is PERMIT
+            assert ticket.outcome is Signal.PERMIT
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
@@ -193,13 +194,13 @@ class PoolMachine(RuleBasedStateMachine):
             # a waiter without an outcome would really wait, hence no time left for it
             slot = self.pool._complete(ticket, self.now + (0 if late or waits else 10))
         except PoolTimeout:
-            assert waits or (late and (outcome is PERMIT or not outcome.connection.alive))
+            assert waits or (late and (outcome is Signal.PERMIT or not outcome.connection.alive))
             if not waits:
                 self.freed()
         except PoolClosed:
             assert self.closed
         except OSError:
-            assert self.down and (outcome is PERMIT or not outcome.connection.alive)
+            assert self.down and (outcome is Signal.PERMIT or not outcome.connection.alive)
             self.freed()
         else:
             lease = Lease(self.pool, slot)
@@ -215,25 +216,11 @@ class PoolMachine(RuleBasedStateMachine):
         outcome = ticket.outcome
         if outcome is None:
             self.queue.remove(ticket)
-        self.pool._hand_back(ticket)
-        if outcome is PERMIT:
+        self.pool._abandon(ticket)
+        if outcome is Signal.PERMIT:
             self.freed()
-        elif outcome is not None and outcome is not CLOSED:
+        elif outcome is not None and outcome is not Signal.CLOSED:
             self.give_back(outcome.connection)
-
-    @precondition(lambda self: self.queue)
-    @rule(data=st.data())
-    def give_up_without_having_left_the_queue_yet(self, data):
-        ticket = draw_one(data, self.queue)
-        ticket.give_up()
-        self.queue.remove(ticket)
-        self.tickets.remove(ticket)
-        self.ended.append(ticket)
-
-    @precondition(lambda self: self.ended)
-    @rule()
-    def leave_the_queue_at_last(self):
-        self.pool._hand_back(self.ended.pop())
 
     @precondition(lambda self: not self.closed and not self.down)
     @rule(waiters=st.integers(1, MAX_WAITING))
@@ -290,6 +277,7 @@ class PoolMachine(RuleBasedStateMachine):
     def forget_a_lease(self):
         connection = self.leases[-1].connection
         self.leases.pop()
+        self.pool.stats()  # reclaims it
         assert connection.closed == 1
         self.freed()
 
@@ -340,7 +328,7 @@ class PoolMachine(RuleBasedStateMachine):
         drained = self.pool.close()
         assert drained == (not self.leases and not permits and not handed)
         self.closed = True
-        assert all(ticket.outcome is CLOSED for ticket in self.queue), "waiters fail at once"
+        assert all(ticket.outcome is Signal.CLOSED for ticket in self.queue), "waiters fail at once"
         self.queue.clear()
         self.idle.clear()
 
@@ -365,7 +353,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert stats.idle == len(self.idle)
         assert stats.in_use == len(self.leases) + len(handed)
         assert stats.connecting == permits
-        assert len(self.queue) <= stats.waiting <= MAX_WAITING
+        assert stats.waiting == len(self.queue) <= MAX_WAITING
         assert stats.connects_total == len(self.made)
         assert stats.connects_total == (
             stats.idle
@@ -397,7 +385,7 @@ class PoolMachine(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         for ticket in self.tickets:
-            self.pool._hand_back(ticket)
+            self.pool._abandon(ticket)
         for lease in self.leases:
             lease.checkin()
         assert self.pool.close() is True
