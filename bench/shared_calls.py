@@ -1,7 +1,8 @@
 """Compares identical concurrent reads that share a database call with reads that do not.
 
 Run as `python -m bench.shared_calls`. Each caller is a thread that repeats one read without a
-pause. `shared` goes through SingleFlight, `plain` does not; both use one pool in turn.
+pause. `plain` shares nothing; `shared` waits for a running read and shares the next; `above 2` does
+so only while two reads of that key are running.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
@@ -56,22 +58,27 @@ def main() -> None:
         manager = ConnectionManager(
             cluster.connection_string(), family="postgresql", max_size=CONNECTIONS
         )
-        flights: SingleFlight[Answer] = SingleFlight()
+        flights = {
+            "shared": SingleFlight[Answer](),
+            "above 2": SingleFlight[Answer](at_once=2),
+        }
         calls = itertools.count()
 
         def plain(procedure: str, document: str) -> Answer:
             next(calls)
             return manager.call(procedure, document)
 
-        def shared(procedure: str, document: str) -> Answer:
-            read = lambda: plain(procedure, document)  # noqa: E731
-            return flights.get((procedure, document), read, Deadline(30.0))[0]
+        def shared(way: str, procedure: str, document: str) -> Answer:
+            read = partial(plain, procedure, document)
+            return flights[way].get((procedure, document), read, Deadline(30.0))[0]
 
-        print("read      callers  keys       way     reads/s   median     99 %   calls per read")
+        print("read      callers  keys       way       reads/s   median     99 %   calls per read")
         for name, (procedure, documents) in READS.items():
             for callers, keys in itertools.product(CALLERS, ("same", "different")):
                 used = documents[:1] * callers if keys == "same" else documents[:callers]
-                ways: dict[str, Read] = {"plain": plain, "shared": shared}
+                ways: dict[str, Read] = {"plain": plain} | {
+                    way: partial(shared, way) for way in flights
+                }
                 taken: dict[str, list[float]] = {way: [] for way in ways}
                 spent = dict.fromkeys(ways, 0)
                 for _, (way, read) in itertools.product(range(options.rounds), ways.items()):
@@ -82,7 +89,7 @@ def main() -> None:
                     cuts = statistics.quantiles(times, n=100)
                     rate = len(times) / options.seconds / options.rounds
                     print(
-                        f"{name:9} {callers:7}  {keys:10} {way:6} {rate:8,.0f}"
+                        f"{name:9} {callers:7}  {keys:10} {way:8} {rate:8,.0f}"
                         f" {1e3 * cuts[49]:6.2f} ms {1e3 * cuts[98]:5.2f} ms"
                         f"   {spent[way] / len(times):.2f}"
                     )
