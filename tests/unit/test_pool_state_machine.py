@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from database.pool import Pool, PoolClosed, PoolQueueFull, PoolTimeout
-from database.pool.lease import Lease, Slot
+from database.pool.lease import Lease
 from database.pool.waiter import Signal
 
 MAX_WAITING = 3
