@@ -1,7 +1,7 @@
-"""The pool against a model of it: every order of events that hypothesis can think of, one thread.
+"""The pool against a model of it, in one thread: hypothesis generates the orders of events.
 
-The two halves of a waiting checkout, joining the queue and taking what it gives, are driven one by
-one, so that anything may happen between them.
+The two halves of a waiting checkout, joining the queue and completing it, are separate rules, so
+that any event can happen between them.
 """
 
 from hypothesis import HealthCheck, settings
@@ -16,7 +16,7 @@ MAX_WAITING = 3
 LIFETIME = 100.0
 MAX_IDLE = 40.0
 BYPASS = 5.0
-LIFE = 30  # events before the pool may be closed: little happens to a closed one
+LIFE = 30  # events before the pool may be closed, after which few rules apply
 
 
 class Connection:
@@ -24,16 +24,16 @@ class Connection:
         self.born = born
         self.closed = 0
         self.alive = True
-        self.retired = False  # by an invalidate that came after it
+        self.retired = False  # by an invalidate after it was opened
 
 
 def draw_one(data, items):
-    # By its index: hypothesis would keep a sampled lease alive.
+    # By index: hypothesis would keep a sampled lease alive.
     return items[data.draw(st.integers(0, len(items) - 1))]
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Model: `idle` is the stack of idle connections, `leases` those out, `queue` the waiters."""
+    """The model: `idle` is the stack of idle connections, `leases` are in use, `queue` waits."""
 
     @initialize(max_size=st.integers(1, 3), data=st.data())
     def open(self, max_size, data):
@@ -47,7 +47,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.idle = []
         self.leases = []
         self.queue = []
-        self.tickets = []  # waiters that have not yet looked at their outcome
+        self.tickets = []  # waiters that have not been completed
         self.pool = Pool(
             self.connect,
             close=self.close_connection,
@@ -87,7 +87,7 @@ class PoolMachine(RuleBasedStateMachine):
         return len(self.queue) >= MAX_WAITING
 
     def pending(self):
-        """Places given to waiters that have not taken them yet: (permits, connections)."""
+        """What waiters have received and not used yet: (number of permits, connections)."""
         outcomes = [t.outcome for t in self.tickets if t.outcome is not Signal.CLOSED]
         permits = sum(outcome is Signal.PERMIT for outcome in outcomes)
         handed = [
@@ -100,12 +100,12 @@ class PoolMachine(RuleBasedStateMachine):
         return len(self.idle) + len(self.leases) + permits + len(handed)
 
     def expect_next(self):
-        """Let the model drop from its stack what the pool would find expired."""
+        """Drop the idle connections that the pool would find expired."""
         while self.idle and self.expired(self.idle[-1]):
             self.idle.pop()
 
-    def give_back(self, connection):
-        """The model of a connection that comes back in good health."""
+    def checked_in(self, connection):
+        """The model of the checkin of a healthy connection."""
         if self.closed or connection.retired or self.expired(connection):
             self.freed()
         elif self.queue:
@@ -114,7 +114,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.idle.append(connection)
 
     def freed(self):
-        """The model of a place that becomes free."""
+        """The model of a place that became free."""
         if self.queue:
             self.expect_served(Signal.PERMIT)
 
@@ -122,10 +122,10 @@ class PoolMachine(RuleBasedStateMachine):
         head = self.queue.pop(0)
         outcome = head.outcome
         assert outcome is Signal.PERMIT if what is Signal.PERMIT else outcome.connection is what, (
-            "the first in the queue gets what is free"
+            "the first in the queue is served first"
         )
 
-    # Borrowing
+    # Checkout
 
     @precondition(lambda self: not self.closed)
     @rule()
@@ -182,7 +182,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
-    def take_what_the_queue_gave(self, data):
+    def complete_a_checkout(self, data):
         ticket = draw_one(data, self.tickets)
         self.tickets.remove(ticket)
         outcome = ticket.outcome
@@ -191,7 +191,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.queue.remove(ticket)
         late = data.draw(st.booleans())
         try:
-            # a waiter without an outcome would really wait, hence no time left for it
+            # A waiter without an outcome would really wait, so it gets no time.
             slot = self.pool._complete(ticket, self.now + (0 if late or waits else 10))
         except PoolTimeout:
             assert waits or (late and (outcome is Signal.PERMIT or not outcome.connection.alive))
@@ -220,7 +220,7 @@ class PoolMachine(RuleBasedStateMachine):
         if outcome is Signal.PERMIT:
             self.freed()
         elif outcome is not None and outcome is not Signal.CLOSED:
-            self.give_back(outcome.connection)
+            self.checked_in(outcome.connection)
 
     @precondition(lambda self: not self.closed and not self.down)
     @rule(waiters=st.integers(1, MAX_WAITING))
@@ -230,12 +230,12 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(waiters - len(self.queue)):
             self.join_queue()
 
-    # Ending
+    # Checkin and evict
 
     @precondition(lambda self: not self.closed and not self.down)
     @rule(dead=st.booleans())
     def lull(self, dead):
-        """All come back and rest for a while, in which they may die."""
+        """All connections are checked in and idle for a while, during which they may die."""
         while self.idle or (not self.queue and self.places_taken() < self.max_size):
             self.checkout()
         while self.leases:
@@ -248,7 +248,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.leases.remove(lease)
         connection = lease.connection
         lease.checkin()
-        self.give_back(connection)
+        self.checked_in(connection)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), again=st.booleans())
@@ -274,14 +274,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule()
-    def forget_a_lease(self):
+    def drop_a_lease(self):
         connection = self.leases[-1].connection
         self.leases.pop()
         self.pool.stats()  # reclaims it
         assert connection.closed == 1
         self.freed()
 
-    # What the world does
+    # Time and the database
 
     @rule(seconds=st.sampled_from([1.0, BYPASS + 1, MAX_IDLE, LIFETIME]))
     def time_passes(self, seconds):
@@ -293,7 +293,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.idle)
     @rule(data=st.data())
-    def an_idle_connection_dies_and_is_not_asked_for_a_while(self, data):
+    def an_idle_connection_dies_and_stays_idle(self, data):
         draw_one(data, self.idle).alive = False
         self.now += BYPASS + 1
 
@@ -340,12 +340,12 @@ class PoolMachine(RuleBasedStateMachine):
                 attempt()
             except PoolClosed:
                 continue
-            raise AssertionError("a closed pool lends nothing")
+            raise AssertionError("a closed pool checks nothing out")
 
-    # What always holds
+    # Invariants
 
     @invariant()
-    def the_pool_tells_the_truth(self):
+    def the_stats_are_exact(self):
         self.events += 1
         stats = self.pool.stats()
         permits, handed = self.pending()
@@ -370,12 +370,12 @@ class PoolMachine(RuleBasedStateMachine):
     def every_connection_is_in_exactly_one_place(self):
         _, handed = self.pending()
         owned = self.idle + [lease.connection for lease in self.leases] + handed
-        assert len(set(map(id, owned))) == len(owned), "no connection has two borrowers"
+        assert len(set(map(id, owned))) == len(owned), "no connection has two leases"
         for connection in self.made:
             assert connection.closed == (0 if any(c is connection for c in owned) else 1)
 
     @invariant()
-    def nobody_waits_beside_something_free(self):
+    def no_waiter_is_queued_while_something_is_free(self):
         if self.queue:
             assert not self.idle
             assert self.places_taken() == self.max_size
