@@ -55,7 +55,7 @@ def test_health_answers_at_once_and_a_full_queue_refuses_requests(cluster: Embed
 def test_readiness_does_not_wait_for_a_database_that_is_frozen(cluster: EmbeddedCluster):
     with Proxy(socket_of(cluster)) as proxy:
         text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID=webapp"
-        with serve(text) as port:
+        with serve(text, login_timeout_seconds=2) as port:
             assert eventually(lambda: ask(port, "GET", "/health/ready").status == 200)
             proxy.freeze()
             statuses = []
