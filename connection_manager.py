@@ -1,14 +1,16 @@
-"""ConnectionManager: what stands between a resource and the stored procedures of one database."""
+"""ConnectionManager: calls the stored procedures of one database for the resources."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import pyodbc
 
-from database.circuit_breaker import BreakerOpen, CircuitBreaker
-from database.connect.tokens import TokenSource, TokenUnavailable, pack
+from database.circuit_breaker import CircuitBreaker, CircuitOpen
+from database.connect.tokens import AccessToken, TokenSource, TokenUnavailable, pack
 from database.deadline import Deadline, DeadlineWatchdog
 from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
@@ -32,17 +34,22 @@ from database.session import Answer, Session
 from database.single_flight import SingleFlight
 from database.statement import ResultColumn, ResultSet, Statement
 
+P = ParamSpec("P")
 T = TypeVar("T")
+# Identical reads that run side by side before further ones share a call. `python -m
+# bench.shared_calls`: sharing from the second reader on made two readers slower and saved them a
+# third of the calls; from the third on it costs two readers nothing, and doubles the rate of 16.
+UNSHARED_READS = 2
 
 
 class ConnectionManager:
-    """Calls procedures of one database: pooled, retried, inside a deadline, writes done once.
+    """Calls procedures of one database: pooled, retried, within a deadline, each write done once.
 
-    connection_string: ODBC; family: which driver completes it, "sqlserver" or "postgresql".
-    tokens: asked for an access token at each connect when the string names no user.
-    pool: keyword options of database.pool.Pool. deadline_seconds: for a call that brings none.
-    observe: hears what happens, see database.events; it must be quick and not raise.
-    Knows nothing of Flask; make as many as you like, and close() each.
+    connection_string: ODBC. family: the driver that completes it, "sqlserver" or "postgresql".
+    tokens: the source of an access token for each connect, if the string names no user.
+    pool: keyword options of database.pool.Pool. deadline_seconds: for calls without a deadline.
+    observe: receives the events of database.events; it must be fast and must not raise.
+    Independent of Flask. An application may create several; close() each.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class ConnectionManager:
         acquire_timeout: float = 10.0,
         deadline_seconds: float = 30.0,
         observe: Observe = unobserved,
-        **pool: float,
+        **pool: Any,
     ) -> None:
         self.name = name
         self._driver = Driver(connection_string, family=family)
@@ -65,25 +72,25 @@ class ConnectionManager:
         self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
         self._observe = observe
-        self._engine = family  # until a connection has said what it is
-        self._watch = DeadlineWatchdog()
+        self._engine = family  # until a connection has reported its engine
+        self._watchdog = DeadlineWatchdog()
         self._breaker = CircuitBreaker()
-        self._reads: SingleFlight[Answer] = SingleFlight()
-        # Whether a statement prepared before a session's reset may be executed after it: not
-        # documented, so believed until the server says otherwise (8179).
+        self._flights: SingleFlight[Answer] = SingleFlight(at_once=UNSHARED_READS)
+        # Whether a statement prepared before a session reset can be executed after it: not
+        # documented, so assumed until the server reports an unknown handle (8179).
         self._handles_survive_reset = True
+        self._session_tokens: WeakKeyDictionary[Session, AccessToken] = WeakKeyDictionary()
         self._pool: Pool[Session] = Pool(
             self._connect,
             close=Session.close,
             ping=Session.ping,
             refused=_is_refusal,
+            lifetime=self._lifetime,
             name=name,
             observe=None if observe is unobserved else self._on_pool_event,
             **pool,
         )
         if self._tokens is not None:
-            # Connections go with the token that made them, before the server finds it expired.
-            self._tokens.on_refresh(lambda generation: self._pool.invalidate())
             self._tokens.on_attempt(lambda failure: self._observe(TokenRequested(failure)))
 
     def call(
@@ -95,29 +102,40 @@ class ConnectionManager:
         deadline: Deadline | None = None,
         repeatable: bool = True,
     ) -> Answer:
-        """Call `schema.procedure` with one JSON document; its answer, read to the end.
+        """Call `schema.procedure` with one JSON document. Returns its answer, read to the end.
 
-        caller: a JSON document of at most CALLER_MAX_CHARACTERS that says who asks: in the
-        procedure SESSION_CONTEXT(N'caller') or current_setting('request.caller', true).
-        repeatable: asking twice is asking once, as for a read or a write with a key. Without it
-        a failure in the midst of execution is reported, not retried.
+        caller: a JSON document of at most CALLER_MAX_CHARACTERS with the caller's identity; the
+        procedure finds it in SESSION_CONTEXT(N'caller') or current_setting('request.caller', true).
+        repeatable: the call is idempotent, that is a read or a write with a key. Otherwise an error
+        after execution began is reported, not retried.
         Raises DatabaseError, Unavailable (with retry_after), DeadlineExceeded.
         """
-        if deadline is None:
-            deadline = Deadline(self._deadline_seconds)
-        began = time.monotonic()
-        try:
-            answer = self._execute(
-                procedure,
-                lambda session: session.call(procedure, document, deadline, caller),
-                deadline,
-                repeatable,
+        limit = deadline or Deadline(self._deadline_seconds)
+        return self._run(
+            procedure, limit, repeatable, Session.call, procedure, document, limit, caller
+        )
+
+    def read(
+        self,
+        procedure: str,
+        document: str = "{}",
+        *,
+        caller: str | None = None,
+        deadline: Deadline | None = None,
+    ) -> Answer:
+        """call() for a procedure that only reads. While UNSHARED_READS identical reads are running,
+        further ones share one call, which starts after all of them arrived. Raises as call() does.
+        """
+        limit = deadline or Deadline(self._deadline_seconds)
+        answer, flight = self._flights.join((procedure, document, caller), limit)
+        if flight is None:
+            assert answer is not None
+            self._observe(SharedRead("joined"))
+            return answer
+        with flight:
+            flight.answer = answer = self._run(
+                procedure, limit, True, Session.call, procedure, document, limit, caller
             )
-        except BaseException as failure:
-            self._observe_call(procedure, began, failure, False)
-            raise
-        if self._observe is not unobserved:
-            self._observe_call(procedure, began, None, bool(answer.replayed))
         return answer
 
     def execute(
@@ -129,64 +147,18 @@ class ConnectionManager:
         deadline: Deadline | None = None,
         repeatable: bool = False,
     ) -> list[ResultSet]:
-        """Run a statement that calls `procedure`; every result set, read to the end.
+        """Run a statement that calls `procedure`. Returns every result set, read to the end.
 
         procedure: its name in logs and metrics. caller, repeatable, errors: as in call().
         """
         limit = deadline or Deadline(self._deadline_seconds)
-        began = time.monotonic()
-        try:
-            results = self._execute(
-                procedure,
-                lambda session: session.execute(statement, limit, caller),
-                limit,
-                repeatable,
-            )
-        except BaseException as failure:
-            self._observe_call(procedure, began, failure, False)
-            raise
-        if self._observe is not unobserved:
-            self._observe_call(procedure, began, None, False)
-        return results
+        return self._run(procedure, limit, repeatable, Session.execute, statement, limit, caller)
 
     def execute_once(
         self, name: str, statement: Statement, *, deadline: Deadline
     ) -> list[ResultSet]:
-        """As execute(), in one attempt that is neither logged nor counted as a call."""
-        return self._attempt(name, lambda session: session.execute(statement, deadline), deadline)
-
-    def _execute(
-        self,
-        procedure: str,
-        work: Callable[[Session], T],
-        deadline: Deadline,
-        repeatable: bool,
-    ) -> T:
-        # Call once outside tenacity, so that success skips its overhead.
-        try:
-            return self._attempt(procedure, work, deadline)
-        except DatabaseError as first:
-            attempt = partial(self._attempt, procedure, work, deadline)
-            return self._retry(attempt, first, deadline, repeatable)
-
-    def read(
-        self,
-        procedure: str,
-        document: str = "{}",
-        *,
-        caller: str | None = None,
-        deadline: Deadline | None = None,
-    ) -> Answer:
-        """call() for a procedure that only reads: who asks the same at the same time shares one
-        call, begun after each of them asked. Raises as call() does.
-        """
-        if deadline is None:
-            deadline = Deadline(self._deadline_seconds)
-        ask = partial(self.call, procedure, document, caller=caller, deadline=deadline)
-        answer, shared = self._reads.get((procedure, document, caller), ask, deadline)
-        if shared:
-            self._observe(SharedRead("joined"))
-        return answer
+        """execute() in a single attempt, which is neither logged nor counted as a call."""
+        return self._attempt(name, deadline, Session.execute, statement, deadline)
 
     def stream(
         self,
@@ -196,9 +168,9 @@ class ConnectionManager:
         caller: str | None = None,
         deadline: Deadline | None = None,
     ) -> "Rows":
-        """Call a procedure that reads and gives a row an item; the rows as they come.
+        """Call a procedure that reads and returns one row per item. Returns the rows in batches.
 
-        The first are here when this returns, so what fails before them raises as call() does.
+        The first batch has been fetched on return, so errors before it are raised as in call().
         """
         limit = deadline or Deadline(self._deadline_seconds)
         return self._stream(
@@ -215,9 +187,9 @@ class ConnectionManager:
         caller: str | None = None,
         deadline: Deadline | None = None,
     ) -> "Rows":
-        """Run a statement that only reads; the rows of its first result set as they come.
+        """Run a statement that only reads. Returns the rows of its first result set in batches.
 
-        procedure: its name in logs and metrics. As stream().
+        procedure: its name in logs and metrics. Otherwise as stream().
         """
         limit = deadline or Deadline(self._deadline_seconds)
         return self._stream(
@@ -240,18 +212,18 @@ class ConnectionManager:
         return rows
 
     def checkout(self, *, deadline: Deadline | None = None) -> PooledConnection:
-        """A pooled connection for a library that wants one of its own; close() gives it back.
+        """A pooled connection for a library such as SQLAlchemy; close() checks it in.
 
-        Connecting is retried; the statements are the borrower's, and raise as the driver does
-        (database.errors.classify tells the meaning). Raises as call() does.
+        Connecting is retried. Statements on it are not, and raise the driver's errors, which
+        database.errors.classify translates. Raises as call() does.
         """
         deadline = deadline or Deadline(self._deadline_seconds)
         return self.retried(partial(self._checkout_connection, deadline), deadline)
 
     def retried(self, attempt: Callable[[], T], deadline: Deadline) -> T:
-        """What `attempt()` gives, made again while it raises a transient DatabaseError.
+        """The result of `attempt()`, repeated while it raises a transient DatabaseError.
 
-        As in call(); raises what the last attempt did, Unavailable where time ran out.
+        Raises the last attempt's error, Unavailable or DeadlineExceeded.
         """
         try:
             return attempt()
@@ -259,10 +231,10 @@ class ConnectionManager:
             return self._retry(attempt, first, deadline, True)
 
     def probe(self) -> None:
-        """Connect to the database and ping it, past pool, queue and breaker.
+        """Connect to the database and ping it, bypassing the pool and the circuit breaker.
 
-        Returns if it answered within the login timeout. Raises DatabaseError, or Unavailable where
-        no token was to be had.
+        Returns if the ping succeeded within the login timeout. Raises DatabaseError, or Unavailable
+        without a token.
         """
         session = self._connect_once(self._login_timeout)
         try:
@@ -273,17 +245,17 @@ class ConnectionManager:
 
     @property
     def engine(self) -> str:
-        """What the database is, as in database.dialects; before a connection, what its driver is
-        made for."""
+        """The database engine, as in database.dialects; before the first connection, the
+        driver's."""
         return self._engine
 
     def stats(self) -> PoolStats:
         return self._pool.stats()
 
     def close(self, timeout: float = 0.0) -> bool:
-        """Drain and close; True when every connection came back within `timeout` seconds."""
+        """Close the pool; True when every connection was checked in within `timeout` seconds."""
         drained = self._pool.close(timeout)
-        self._watch.close()
+        self._watchdog.close()
         if self._tokens is not None:
             self._tokens.close()
         return drained
@@ -291,10 +263,36 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.name} {self._pool!r}>"
 
+    def _run(
+        self,
+        procedure: str,
+        deadline: Deadline,
+        repeatable: bool,
+        work: Callable[Concatenate[Session, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """`work(session, ...)` with retries, observed as one call of `procedure`."""
+        began = time.monotonic()
+        try:
+            # Call once outside tenacity, so that success skips its overhead.
+            try:
+                result = self._attempt(procedure, deadline, work, *args, **kwargs)
+            except DatabaseError as first:
+                attempt = partial(self._attempt, procedure, deadline, work, *args, **kwargs)
+                result = self._retry(attempt, first, deadline, repeatable)
+        except BaseException as failure:
+            self._observe_call(procedure, began, failure, False)
+            raise
+        if self._observe is not unobserved:
+            replayed = isinstance(result, Answer) and bool(result.replayed)
+            self._observe_call(procedure, began, None, replayed)
+        return result
+
     def _retry(
         self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline, repeatable: bool
     ) -> T:
-        """After a first attempt that raised `first`: as retried()."""
+        """Retry after a first attempt that raised `first`. Raises as retried() does."""
         if not first.kind.transient or (first.kind is Kind.LOST and not repeatable):
             raise first
         if first.kind is Kind.STALE_HANDLE:
@@ -307,12 +305,20 @@ class ConnectionManager:
             observe=lambda failure: self._observe(Retry(self.name, failure)),
         )
 
-    def _attempt(self, procedure: str, work: Callable[[Session], T], deadline: Deadline) -> T:
+    def _attempt(
+        self,
+        procedure: str,
+        deadline: Deadline,
+        work: Callable[Concatenate[Session, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Check out a session, run `work` on it once, check it in."""
         began = time.monotonic()
         try:
             lease = self._checkout(deadline)
             try:
-                answer = work(lease.connection)
+                result = work(lease.connection, *args, **kwargs)
             except BaseException as error:
                 raise release(lease, error) from None
             lease.checkin()
@@ -321,7 +327,7 @@ class ConnectionManager:
             raise
         if self._observe is not unobserved:
             self._observe_attempt(procedure, began, None)
-        return answer
+        return result
 
     def _begin_rows(
         self,
@@ -335,7 +341,7 @@ class ConnectionManager:
             try:
                 columns, batches = begin(lease.connection)
             except BaseException as error:
-                # In the midst of a transaction, so not fit to be lent again whatever it was.
+                # Its transaction is still open, whatever the error was.
                 lease.evict()
                 raise translate_error(error) from None
         except BaseException as failure:
@@ -357,7 +363,9 @@ class ConnectionManager:
             return self._pool.checkout(min(self._acquire_timeout, deadline.remaining()))
         except PoolTimeout as error:
             if deadline.passed():
-                raise DeadlineExceeded("The deadline passed in the queue.") from error
+                raise DeadlineExceeded(
+                    "The deadline passed while waiting for a connection."
+                ) from error
             cause = error.__cause__
             failure = cause if isinstance(cause, DatabaseError) else None
             raise Unavailable(str(error), failure=failure) from error
@@ -371,22 +379,22 @@ class ConnectionManager:
             session = self._connect_once(remaining)
         except BaseException as failure:
             self._observe(Connect(self.name, began, time.monotonic() - began, failure))
-            away = (Kind.UNREACHABLE, Kind.LOST)
-            if isinstance(failure, DatabaseError) and failure.kind not in away:
-                # It answers, if only to say that it is resuming, busy or not for us.
-                self._breaker.succeeded()
-            elif self._breaker.failed():
+            no_answer = (Kind.UNREACHABLE, Kind.LOST)
+            if isinstance(failure, DatabaseError) and failure.kind not in no_answer:
+                # The server answered, even if it is resuming, throttling or refused the login.
+                self._breaker.record_success()
+            elif self._breaker.record_failure():
                 self._observe(CircuitBreakerOpened(self.name))
             raise
         self._observe(Connect(self.name, began, time.monotonic() - began, None))
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return session
 
     def _connect_once(self, remaining: float) -> Session:
         ends = time.monotonic() + min(self._login_timeout, remaining)
 
         def left() -> float:
-            """Seconds that fetching a token and logging in share."""
+            """Seconds left for requesting a token and logging in together."""
             return max(0.0, ends - time.monotonic())
 
         if self._tokens is None:
@@ -394,25 +402,33 @@ class ConnectionManager:
         try:
             token = self._tokens.get(timeout=left())
             try:
-                return self._open(left(), pack(token.value))
+                session = self._open(left(), pack(token.value))
             except DatabaseError as failure:
                 if failure.kind is not Kind.LOGIN_REFUSED:
                     raise
                 self._tokens.reject(token)
-                return self._open(left(), pack(self._tokens.get(timeout=left()).value))
+                token = self._tokens.get(timeout=left())
+                session = self._open(left(), pack(token.value))
         except TokenUnavailable as error:
             raise Unavailable(str(error), retry_after=5) from error
+        self._session_tokens[session] = token
+        return session
+
+    def _lifetime(self, session: Session) -> float:
+        """Seconds for which a new session may be pooled: its access token must not expire."""
+        token = self._session_tokens.get(session)
+        return math.inf if token is None else token.connection_lifetime(time.time())
 
     def _open(self, timeout: float, token: bytes | None) -> Session:
-        opening = self._driver.connect_attempt(timeout, token=token)
-        watched = self._watch.register()
-        # No driver keeps to its login timeout once the network is frozen after the login.
-        watched.begin(Deadline(timeout), opening.abandon, opening.abandon)
+        attempt = self._driver.connect_attempt(timeout, token=token)
+        watched = self._watchdog.register()
+        # Drivers ignore their login timeout if the network freezes after the login.
+        watched.begin(Deadline(timeout), attempt.abandon, attempt.abandon)
         try:
             session = Session(
-                opening.connect(),
+                attempt.connect(),
                 watched,
-                abandon=opening.abandon,
+                abandon=attempt.abandon,
                 keep_cursors=self._handles_survive_reset,
             )
         except BaseException as error:
@@ -443,10 +459,10 @@ class ConnectionManager:
 
 
 class Rows:
-    """A result under way, in batches: JSON texts, or rows of `columns`. One thread, once.
+    """A running result, in batches: JSON texts, or rows of `columns`. For one thread, once.
 
-    Exhausted, the connection is checked in; close() before that evicts it, which stops the
-    statement. Raises DatabaseError or DeadlineExceeded in the midst; then the result is short.
+    At its end the connection is checked in; close() before that evicts it, which stops the
+    statement. Iterating may raise DatabaseError or DeadlineExceeded; the result is then incomplete.
     """
 
     def __init__(
@@ -469,32 +485,31 @@ class Rows:
             self.close()
 
     def close(self) -> None:
-        """Safe to call twice, and after the end."""
+        """Stop the statement. Safe to call again, and after the end."""
         self._lease.evict()
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether a connect that failed may be due to a limit on connections, or to an outage that
-    the pool's other connections may survive.
+    """Whether a failed connect may be due to a limit on connections, or to an outage that the
+    pool's other connections may survive.
 
-    psqlodbc does not pass the SQLSTATE of a failed login on: "too many clients" (53300) has the
-    same 08001 as a refused port.
+    psqlodbc reports 08001 for "too many clients" (53300) as well as for a refused port.
     """
     if isinstance(error, DatabaseError):
         return error.kind in (Kind.THROTTLED, Kind.UNREACHABLE)
-    return isinstance(error, BreakerOpen)
+    return isinstance(error, CircuitOpen)
 
 
 def translate_error(error: BaseException) -> BaseException:
-    """A driver's error as the DatabaseError that it means; any other as it is."""
+    """The DatabaseError for a driver's error; any other error unchanged."""
     return classify(error) if isinstance(error, pyodbc.Error) else error
 
 
 def release(lease: Lease[Session], error: BaseException) -> BaseException:
-    """End a lease that ended in `error`, and give the driver's errors their meaning.
+    """End a lease whose work raised `error`. Returns the translated error.
 
-    Evicted is what is not fit to be lent again. That it is after DeadlineExceeded too: the cancel
-    may still be on its way to whatever runs next.
+    The connection is checked in only after a database error that leaves it usable. After
+    DeadlineExceeded it is evicted: the cancel might otherwise hit the next statement.
     """
     failure = translate_error(error)
     if isinstance(failure, DatabaseError) and not failure.kind.spoils_connection:

@@ -1,26 +1,27 @@
-"""Keeps a dead database from being hammered: one probe at a time while it is known to be down."""
+"""Stops connecting to a database that is down, except for one probe at a time."""
 
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from database.errors import Unavailable
 
 THRESHOLD = 3
 FIRST_PAUSE = 0.05
-# A database that is back is found so soon.
+# The longest time, in seconds, for which a recovered database goes unnoticed.
 LONGEST_PAUSE = 0.25
 
 
-class BreakerOpen(Unavailable):
-    """The last connects failed, and it is too soon for another."""
+class CircuitOpen(Unavailable):
+    """The last connects failed, and the next probe is not due yet."""
 
 
 class CircuitBreaker:
-    """Opens after `THRESHOLD` connects failed in a row; closes with the first that succeeds.
+    """Closed until `THRESHOLD` connects in a row have failed; a successful connect closes it again.
 
-    While open, `admit()` raises BreakerOpen at once, except that one caller after each pause
-    (seconds, doubled to LONGEST_PAUSE) is let through as the probe.
+    While it is open, `admit()` raises CircuitOpen. After each pause (seconds, doubled up to
+    LONGEST_PAUSE) it is half-open: one caller may connect as a probe, the others are refused.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,26 +33,32 @@ class CircuitBreaker:
         self._pause = FIRST_PAUSE
 
     @property
-    def open(self) -> bool:
-        return self._failures >= THRESHOLD
+    def state(self) -> Literal["closed", "open", "half-open"]:
+        if self._failures < THRESHOLD:
+            return "closed"
+        return "half-open" if self._probing or self._clock() >= self._next_probe else "open"
 
     def admit(self) -> None:
-        """Let a caller try to connect, or raise BreakerOpen."""
-        if not self.open:
+        """Return if the caller may connect; raise CircuitOpen if not."""
+        if self._failures < THRESHOLD:
             return
         with self._lock:
-            if self.open:
+            if self.state == "closed":
+                return
+            if self._probing or self.state == "open":
                 left = self._next_probe - self._clock()
-                if self._probing or left > 0:
-                    raise BreakerOpen("The database is known to be down.", retry_after=left)
-                self._probing = True
+                raise CircuitOpen(
+                    "The database does not accept connections; the next attempt follows shortly.",
+                    retry_after=left,
+                )
+            self._probing = True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         with self._lock:
             self._failures, self._probing, self._pause = 0, False, FIRST_PAUSE
 
-    def failed(self) -> bool:
-        """Note a failure; True if this one has opened it."""
+    def record_failure(self) -> bool:
+        """Count a failure; True if it opened the circuit."""
         with self._lock:
             self._failures += 1
             if self._failures >= THRESHOLD:

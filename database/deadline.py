@@ -1,4 +1,4 @@
-"""The one deadline of a request, and the watch that cancels a statement when it passes."""
+"""The deadline of a request, and the watchdog that cancels a statement when it passes."""
 
 import logging
 import math
@@ -10,10 +10,10 @@ from database.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
 
-# How late a cancel may be. Looking this often costs less than waking a thread for each statement,
+# How late a cancel may be. Polling this often costs less than waking a thread for each statement,
 # which took longer than the rest of a call.
 TICK_SECONDS = 0.02
-# A server that is there ends a cancelled statement sooner than this.
+# A reachable server ends a cancelled statement sooner than this.
 CANCEL_GRACE_SECONDS = 0.5
 
 
@@ -27,7 +27,7 @@ class Deadline:
         self.at = clock() + seconds
 
     def remaining(self) -> float:
-        """Seconds left; DeadlineExceeded when there are none."""
+        """Seconds left, more than 0. Raises DeadlineExceeded."""
         left = self.at - self._clock()
         if left <= 0:
             raise DeadlineExceeded("The request's deadline has passed.")
@@ -38,11 +38,11 @@ class Deadline:
 
 
 class DeadlineWatchdog:
-    """Cancels each watched piece of work that is not done at its deadline, and abandons it if it
-    is still not done CANCEL_GRACE_SECONDS later.
+    """Cancels each watched call at its deadline, and abandons it if it is still running
+    CANCEL_GRACE_SECONDS later.
 
-    One daemon thread a watch, while anything is registered. A cancel that itself blocks (a frozen
-    network) must not keep the others waiting, so each runs in a thread of its own.
+    One daemon thread per watchdog polls the registered calls. Each cancel runs in a thread of its
+    own, so that one that blocks on a frozen network does not delay the others.
     """
 
     def __init__(self) -> None:
@@ -52,11 +52,11 @@ class DeadlineWatchdog:
         self._closed = False
 
     def register(self) -> "WatchedCall":
-        """A place for one connection's work, one piece at a time, until its release()."""
+        """Watch one connection, which makes one call at a time, until its release()."""
         watched = WatchedCall(self)
         with self._changed:
             self._members.add(watched)
-            # A forked child has the members of its parent, but not the thread.
+            # A forked child inherits the members, but not the thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
                 self._thread.start()
@@ -66,7 +66,7 @@ class DeadlineWatchdog:
     def guard(
         self, deadline: Deadline, cancel: Callable[[], None], abandon: Callable[[], None]
     ) -> "WatchedCall":
-        """DeadlineWatchdog one piece of work, the body of the `with` that this is given to."""
+        """Watch the body of a `with` statement."""
         watched = self.register()
         watched.begin(deadline, cancel, abandon)
         return watched
@@ -81,7 +81,7 @@ class DeadlineWatchdog:
             self._members.clear()
             self._changed.notify()
             thread = self._thread
-        # Within a tick; a forked child's is dead already.
+        # It ends within a tick; in a forked child it does not run.
         if thread is not None and thread is not threading.current_thread():
             thread.join(1.0)
 
@@ -100,27 +100,36 @@ class DeadlineWatchdog:
 
 
 class WatchedCall:
-    """One connection's work under watch. `at`: when its deadline passes, infinite between works."""
+    """One connection's calls. `at`: the deadline of the running one, infinite between two calls."""
 
-    __slots__ = ("_abandon", "_cancel", "_cancelling", "_fired", "_lock", "_then", "_watch", "at")
+    __slots__ = (
+        "_abandon",
+        "_after_cancel",
+        "_cancel",
+        "_cancelling",
+        "_fired",
+        "_lock",
+        "_watchdog",
+        "at",
+    )
 
-    def __init__(self, watch: DeadlineWatchdog) -> None:
-        self._watch = watch
+    def __init__(self, watchdog: DeadlineWatchdog) -> None:
+        self._watchdog = watchdog
         self._lock = threading.Lock()
         self._cancel: Callable[[], None] = _nothing
         self._abandon: Callable[[], None] = _nothing
         self._cancelling = False
         self._fired = False
-        self._then: Callable[[], None] | None = None
+        self._after_cancel: Callable[[], None] | None = None
         self.at = math.inf
 
     @property
     def watch(self) -> DeadlineWatchdog:
-        return self._watch
+        return self._watchdog
 
     @property
     def fired(self) -> bool:
-        """Whether a deadline passed."""
+        """Whether a deadline has passed during a call."""
         return self._fired
 
     def __enter__(self) -> "WatchedCall":
@@ -136,34 +145,34 @@ class WatchedCall:
         cancel: Callable[[], None],
         abandon: Callable[[], None],
     ) -> None:
-        """DeadlineWatchdog the work that follows, until end()."""
+        """Watch the work that follows, until end()."""
         self._cancel = cancel
         self._abandon = abandon
         self.at = deadline.at
 
     def end(self) -> bool:
-        """The work is done. Whether its deadline passed before: then its connection is no longer
-        fit for use, for the cancel may still be on its way."""
+        """Stop watching the call. True if its deadline passed: then evict the connection, because
+        the cancel may still arrive and hit its next statement."""
         with self._lock:
             self.at = math.inf
             return self._fired
 
     def release(self) -> None:
-        self._watch.release(self)
+        self._watchdog.release(self)
 
     def when_cancelled(self, work: Callable[[], None]) -> None:
-        """Do `work()` now, or after the cancel that is under way.
+        """Run `work()` now, or after a cancel that is running.
 
-        The driver's cancel uses the statement's handle; freeing that meanwhile would crash.
+        The driver's cancel uses the statement's handle: freeing it during the cancel would crash.
         """
         with self._lock:
             if self._cancelling:
-                self._then = work
+                self._after_cancel = work
                 return
         work()
 
     def fire(self) -> None:
-        """Cancel, and abandon what the cancel does not end; in threads of their own."""
+        """Cancel the call, and abandon it if that does not end it; each in a thread of its own."""
         with self._lock:
             if self.at == math.inf or self._fired:
                 return
@@ -174,11 +183,11 @@ class WatchedCall:
     def _run_cancel(self) -> None:
         try:
             self._cancel()
-        except Exception as error:  # the statement may end at this very moment
+        except Exception as error:  # the statement may have just ended
             log.debug("cancel failed: %s", type(error).__name__)
         with self._lock:
             self._cancelling = False
-            work, self._then = self._then, None
+            work, self._after_cancel = self._after_cancel, None
         if work is not None:
             work()
 
@@ -192,4 +201,4 @@ class WatchedCall:
 
 
 def _nothing() -> None:
-    """Where there is no means."""
+    """The cancel and abandon of a connection that makes no call."""

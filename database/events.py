@@ -1,7 +1,7 @@
-"""What happens on the way to an answer, as facts. Whoever sees one says so, and interprets nothing.
+"""Events of database calls. The module where one occurs reports it; subscribers interpret it.
 
-Moments are seconds of time.monotonic(), as are the pool's. A `failure` is the exception that
-ended what is observed, None where it went well.
+`began` is in seconds of time.monotonic(). `failure` is the exception that ended the operation,
+None after a success.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from database.errors import DatabaseError
 
 
 class Checkout(NamedTuple):
-    """A connection was lent after `seconds`, connecting included where it had to be."""
+    """A connection was checked out after `seconds` of waiting and, if necessary, connecting."""
 
     database: str
     began: float
@@ -21,23 +21,23 @@ class Checkout(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """A connection came back, or was evicted, after having been out for `seconds`."""
+    """A connection was checked in or evicted after `seconds` in use."""
 
     database: str
     seconds: float
 
 
 class Connect(NamedTuple):
-    """A connection was made, or failed to be."""
+    """A connection was opened, or the attempt failed."""
 
     database: str
     began: float
     seconds: float
-    failure: Exception | None
+    failure: BaseException | None
 
 
 class Attempt(NamedTuple):
-    """A procedure was asked once: checkout, execution, and the first rows at least."""
+    """One attempt of a call: checkout, execution, and at least the first rows."""
 
     database: str
     procedure: str
@@ -47,16 +47,16 @@ class Attempt(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """An attempt failed in a way that passes, and another follows."""
+    """An attempt failed with a transient error, and another follows."""
 
     database: str
     failure: DatabaseError
 
 
 class Call(NamedTuple):
-    """A procedure gave its answer, or finally failed to. `engine`: as in database.dialects.
+    """A call succeeded, or failed for good. `engine`: as in database.dialects.
 
-    replayed: the answer to a known Idempotency-Key, given again.
+    replayed: the answer was stored for the same Idempotency-Key before.
     """
 
     database: str
@@ -69,20 +69,20 @@ class Call(NamedTuple):
 
 
 class CircuitBreakerOpened(NamedTuple):
-    """So many connects failed in a row that the database is taken to be down."""
+    """The circuit breaker opened: several connects in a row failed."""
 
     database: str
 
 
 class TokenRequested(NamedTuple):
-    """A credential was asked for an access token."""
+    """An access token was requested from a credential."""
 
     failure: Exception | None
 
 
 class SharedRead(NamedTuple):
-    """A read that can be shared was answered: "asked" of the database, "shared" with another
-    that was under way, "joined" to one that was about to begin, or "kept" from before."""
+    """A read that can be shared was answered. outcome: "asked" (by a database call of its own),
+    "shared" (another worker's), "joined" (another thread's) or "kept" (from the cache)."""
 
     outcome: str
 
@@ -102,11 +102,11 @@ Observe = Callable[[Observation], None]
 
 
 def unobserved(_: Observation) -> None:
-    """Nobody listens."""
+    """Discard the event: the default without a subscriber."""
 
 
 def kind_of(failure: BaseException) -> str:
-    """A failure's kind as a word from a small, fixed set: fit for a metric's label."""
+    """A failure's kind, from a small fixed set of words: suitable as a metric's label."""
     if isinstance(failure, DatabaseError):
         return failure.kind.name.lower()
     return _KINDS.get(type(failure).__name__, "other")

@@ -1,4 +1,4 @@
-"""What a deployment needs before its scripts run: the database itself, and the app's user."""
+"""Prepares a deployment before its scripts run: creates the database and the app's user."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -14,7 +14,7 @@ _SID = (
 
 
 def create_database(master: pyodbc.Connection, name: str) -> bool:
-    """Create database `name` unless it exists; whether it was created.
+    """Create database `name` unless it exists. True if it was created.
 
     master: an autocommit connection to the server's master database. Raises pyodbc.Error.
     """
@@ -33,13 +33,13 @@ def prepare_user(
     client_id: UUID | None,
     report: Callable[[str], None],
 ) -> None:
-    """Make database user `name` the managed identity of these ids, where they are known.
+    """Make database user `name` the managed identity of the given ids.
 
-    client_id: a user of that name with another SID belongs to a deleted app, and is dropped. (The
-    SID of an application's user is its client id.)
-    object_id: a missing user is created WITH OBJECT_ID, so that a second principal of the same
-    display name is no obstacle (error 33131) and can't be granted anything by mistake. Without
-    it, the grants script creates the user by name.
+    client_id: a user of that name with another SID belongs to a deleted app and is dropped; the
+    SID of an application's user is its client id.
+    object_id: a missing user is created WITH OBJECT_ID, so that another principal with the same
+    display name neither causes error 33131 nor receives the grants. Without an object_id, the
+    grants script creates the user by name.
     Raises pyodbc.Error.
     """
     if object_id is None and client_id is None:
@@ -47,11 +47,11 @@ def prepare_user(
     cursor = connection.cursor()
     sid = cursor.execute(_SID, name).fetchval()
     if sid and client_id and UUID(sid) != client_id:
-        report(f"User {name} belongs to an earlier identity: it is dropped, with its rights.")
+        report(f"User {name} belongs to an earlier identity: dropping it, with its rights.")
         cursor.execute(f"DROP USER {_identifier(name)}")
         sid = None
     if object_id and not sid:
-        report(f"User {name} is created for object id {object_id}.")
+        report(f"Creating user {name} for object id {object_id}.")
         cursor.execute(
             f"CREATE USER {_identifier(name)} FROM EXTERNAL PROVIDER WITH OBJECT_ID = '{object_id}'"
         )

@@ -1,9 +1,9 @@
-"""When to try again: named policies, each inside the request's deadline.
+"""Retries of transient database errors, inside the request's deadline.
 
-Connecting is tried again for transient kinds only. A call is tried again for any transient kind:
-reads change nothing, and writes carry a key that the procedure recognises, so asking again is
-asking the same. Waits are exponential with full jitter; a number whose source names a wait
-(throttling) waits at least that long. When the deadline would pass in the wait, it is not begun.
+A failed connect is repeated for transient kinds only. A call is repeated for any transient kind,
+because it is idempotent: reads change nothing, and a write carries a key that its procedure
+recognizes. Waits grow exponentially with full jitter; a throttling error waits at least as long as
+its source says. A wait that would outlast the deadline is not begun.
 """
 
 import math
@@ -19,13 +19,13 @@ from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
 
 T = TypeVar("T")
 BACKOFF = wait_random_exponential(multiplier=0.05, max=2.0)
-# Attempts at most, the first one included; any other kind is retried until the deadline. Each
-# deadlock costs PostgreSQL's deadlock_timeout of a second, in which the locks of the others wait;
-# 4060 is also what a wrong database name gives.
+# The most attempts, the first one included; other kinds are retried until the deadline. Each
+# deadlock costs PostgreSQL's deadlock_timeout of a second, during which other sessions wait for
+# its locks; SQL Server reports a wrong database name as 4060, too.
 MOST_ATTEMPTS = {Kind.CONTENTION: 4, Kind.NOT_OPEN: 4}
 
-# After so many seconds of retries a conflict is reported, for each attempt may wait behind all the
-# others for its locks: the caller can choose whether to go on.
+# After this many seconds of retries a conflict is reported: each attempt may wait for the locks of
+# all other clients, so the caller decides whether to continue.
 CONTENTION_SECONDS = 3.0
 
 
@@ -41,12 +41,12 @@ def retry(
     observe: Callable[[DatabaseError], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The result of `attempt` after its first try raised `first`.
+    """The result of `attempt`, whose first call, made by the caller, raised `first`.
 
-    The first try is made by the caller, outside tenacity, so that a call that succeeds pays
-    nothing for the policy. Raises Unavailable, with the seconds after which to come back, when
-    the deadline leaves no room for another attempt, DeadlineExceeded when it has passed; else
-    what the last attempt raised.
+    The first call happens outside tenacity, so that success skips its overhead.
+    observe: receives each error that another attempt follows.
+    Raises Unavailable, with retry_after in seconds, if the deadline leaves no time for another
+    attempt, DeadlineExceeded if it has passed, otherwise the last attempt's error.
     """
     pending: list[DatabaseError] = [first]
     began = time.monotonic()
@@ -59,7 +59,7 @@ def retry(
     def stop(state: RetryCallState) -> bool:
         if state.upcoming_sleep >= deadline.at - time.monotonic():
             return True
-        kind = state.outcome.exception().kind
+        kind = _error_of(state).kind
         if kind is Kind.CONTENTION and time.monotonic() - began > CONTENTION_SECONDS:
             return True
         return state.attempt_number >= MOST_ATTEMPTS.get(kind, math.inf)
@@ -68,7 +68,7 @@ def retry(
         retry=retry_if_exception(is_transient),
         wait=_wait,
         stop=stop,
-        before_sleep=lambda state: observe(state.outcome.exception()),
+        before_sleep=lambda state: observe(_error_of(state)),
         sleep=sleep,
         reraise=True,
     )
@@ -77,13 +77,19 @@ def retry(
     except DatabaseError as error:
         if error.kind.transient:
             if deadline.passed():
-                raise DeadlineExceeded("The deadline passed in the last attempt.") from None
+                raise DeadlineExceeded("The deadline passed during the last attempt.") from None
             raise Unavailable(str(error), retry_after=error.wait, failure=error) from None
         raise
 
 
+def _error_of(state: RetryCallState) -> DatabaseError:
+    """The transient error of the last attempt; tenacity calls stop and wait for no other."""
+    error = state.outcome.exception() if state.outcome else None
+    assert isinstance(error, DatabaseError)
+    return error
+
+
 def _wait(state: RetryCallState) -> float:
-    error = state.outcome.exception()
-    asked = getattr(error, "wait", 0.0)
-    # Upward only: throttled clients that come back together are throttled again.
-    return max(asked * (1 + random.random() / 4), BACKOFF(state))
+    # Jitter only lengthens the wait: clients that return together are throttled again.
+    least = _error_of(state).wait * (1 + random.random() / 4)
+    return max(least, BACKOFF(state))

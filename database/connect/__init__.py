@@ -1,1 +1,1 @@
-"""From a connection string and an access token to an open connection."""
+"""Connection strings, access tokens and the sockets of connections."""

@@ -1,10 +1,11 @@
-"""An access token, what a source of them promises, and the simplest source.
+"""An access token, the interface of its sources, and the simplest source.
 
 Source: ODBC Driver for SQL Server, "Using Microsoft Entra ID: authenticating with an access
 token".
 """
 
 import hashlib
+import math
 import struct
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from database.connect.credentials import jwt_claims, unquote
 
 
 class TokenUnavailable(Exception):
-    """No valid access token can be had now; the credential's own error is the cause."""
+    """No valid access token is available; `__cause__` is the credential's error."""
 
 
 def pack(token: str) -> bytes:
@@ -30,63 +31,63 @@ def pack(token: str) -> bytes:
     return struct.pack("=i", len(encoded)) + encoded
 
 
+# Connections are retired this many seconds before their token expires, so that a request that has
+# just checked one out ends with a valid token.
+EXPIRY_MARGIN = 60.0
+
+
 @dataclass(frozen=True)
 class AccessToken:
-    """A bearer token. `expires_on` is in epoch seconds, None if unknown; `generation` counts
-    the distinct tokens of one source from 1, so a lower number means an older token.
-    """
+    """A bearer token. `expires_on` is in epoch seconds, None if unknown."""
 
     value: str = field(repr=False)
     expires_on: float | None = None
-    generation: int = 1
 
     def valid_at(self, now: float) -> bool:
         return self.expires_on is None or now < self.expires_on
 
+    def connection_lifetime(self, now: float) -> float:
+        """Seconds for which a connection made with this token may be checked out."""
+        if self.expires_on is None:
+            return math.inf
+        return max(0.0, self.expires_on - EXPIRY_MARGIN - now)
+
     def expiry(self) -> str:
-        """When it expires, in UTC, for people."""
+        """The time of expiry in UTC, for log lines and messages."""
         if self.expires_on is None:
             return "at an unknown time"
         moment = datetime.fromtimestamp(self.expires_on, timezone.utc)
         return moment.isoformat(timespec="seconds")
 
     def digest(self) -> bytes:
-        """Tells tokens apart without keeping them (SHA-256)."""
+        """Identifies the token without revealing it (SHA-256)."""
         return hashlib.sha256(self.value.encode()).digest()
 
 
 class TokenSource:
-    """What one database asks for its tokens. Thread-safe, usable after a fork."""
-
-    generation = 0
+    """The source of one database's access tokens. Thread-safe, usable after a fork."""
 
     def get(self, *, timeout: float = 30.0) -> AccessToken:
         """A valid token, waiting at most `timeout` seconds. Raises TokenUnavailable."""
         raise NotImplementedError
 
     def reject(self, token: AccessToken) -> None:
-        """The server refused `token`: the next get() asks anew, once per distinct token."""
-
-    def on_refresh(self, callback: Callable[[int], None]) -> None:
-        """Have `callback(generation)` called on the refreshing thread, after each token that
-        replaces an older one."""
+        """The server refused `token`: the next get() requests another, once per distinct token."""
 
     def on_attempt(self, callback: Callable[[Exception | None], None]) -> None:
-        """Have `callback(failure)` called after each time a credential was asked, on the thread
-        that asked; failure is None where there was none."""
+        """Call `callback(failure)` after each request to a credential, on the requesting thread;
+        failure is None after a success."""
 
-    def describe(self) -> dict:
-        """{"credential", "audience", "expires_on"}: what is known without asking for a token."""
+    def describe(self) -> dict[str, object]:
+        """{"credential", "audience", "expires_on"}, without requesting a token."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Stop refreshing; get() fails from now on. May be called twice."""
+        """Make every later get() fail. Safe to call twice."""
 
 
 class StaticToken(TokenSource):
-    """A token given by hand; nothing can renew it. Raises ValueError if it cannot be one."""
-
-    generation = 1
+    """The token in the setting TOKEN, never renewed. Raises ValueError for a malformed one."""
 
     def __init__(self, text: str, *, clock: Callable[[], float] = time.time) -> None:
         value = unquote(text)
@@ -103,6 +104,6 @@ class StaticToken(TokenSource):
             raise TokenUnavailable(f"The token in TOKEN expired {self._token.expiry()}.")
         return self._token
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, object]:
         token = self._token
         return {"credential": "TOKEN", "audience": self._audience, "expires_on": token.expires_on}

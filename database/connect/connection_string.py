@@ -1,7 +1,7 @@
-"""ODBC connection strings, read and written by the rules of [MS-ODBCSTR].
+"""ODBC connection strings, parsed and written by the rules of [MS-ODBCSTR].
 
-`KEY=value;…`; a value in braces may hold any character, `}` doubled; keys ignore case; of a key
-given twice the first counts.
+`KEY=value;…`. A value in braces may contain any character, with `}` doubled. Keys are
+case-insensitive; the first of duplicate keys counts.
 """
 
 import re
@@ -11,11 +11,11 @@ _ATTRIBUTE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|(?!\{)[^;]*)\
 
 
 class ConnectionStringError(ValueError):
-    """The text is not a connection string; the message never repeats it."""
+    """The text is not a valid connection string. The message never contains its values."""
 
 
 class ConnectionString:
-    """An ordered, immutable reading of a connection string; keys are looked up in any case."""
+    """A parsed, immutable connection string that keeps its order. Keys are case-insensitive."""
 
     def __init__(self, text: str) -> None:
         self._values: dict[str, str] = {}
@@ -28,7 +28,7 @@ class ConnectionString:
                     break
                 raise ConnectionStringError(
                     "A connection string is KEY=value pairs separated by semicolons;"
-                    f" character {position + 1} begins something else."
+                    f" character {position + 1} does not start one."
                 )
             key, value = found[1].upper(), found[2].strip()
             if value.startswith("{"):
@@ -37,7 +37,7 @@ class ConnectionString:
             position = found.end()
 
     def get(self, *keys: str) -> str | None:
-        """The value under the first of `keys` that is there."""
+        """The value of the first of `keys` that is present."""
         for key in keys:
             if key.upper() in self._values:
                 return self._values[key.upper()]
@@ -45,18 +45,18 @@ class ConnectionString:
 
     @property
     def values(self) -> Mapping[str, str]:
-        """All values, by key in upper case."""
+        """All values by key, in upper case."""
         return dict(self._values)
 
     def with_defaults(self, defaults: Mapping[str, str]) -> "ConnectionString":
-        """A copy that has each of `defaults` whose key is absent."""
+        """A copy with those of `defaults` whose key is absent."""
         copy = ConnectionString("")
         missing = {k.upper(): v for k, v in defaults.items() if k.upper() not in self._values}
         copy._values = {**self._values, **missing}
         return copy
 
     def replaced(self, values: Mapping[str, str]) -> "ConnectionString":
-        """A copy that has each of `values`, whatever it had before."""
+        """A copy with `values`, which replace existing ones."""
         copy = ConnectionString("")
         copy._values = {**self._values, **{key.upper(): value for key, value in values.items()}}
         return copy

@@ -1,4 +1,5 @@
-"""Who asks Microsoft Entra ID for tokens: azure-identity, or App Service's older endpoint.
+"""Credentials that request Microsoft Entra ID tokens: azure-identity's, and App Service's older
+endpoint.
 
 Sources: App Service, "Managed identities: REST endpoint reference" (both protocol versions);
 RFC 7519 for a JWT's claims.
@@ -11,7 +12,22 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
+
+
+class CredentialAnswer(Protocol):
+    """A token, and its expiry in epoch seconds."""
+
+    @property
+    def token(self) -> str: ...
+    @property
+    def expires_on(self) -> float: ...
+
+
+class Credential(Protocol):
+    """An azure-identity credential, as far as this product uses one."""
+
+    def get_token(self, scope: str, /) -> CredentialAnswer: ...
 
 
 class Cloud(NamedTuple):
@@ -55,27 +71,30 @@ def cloud_of(server: str) -> Cloud:
     return next((cloud for cloud in CLOUDS if host.endswith(cloud.sql_suffixes)), CLOUDS[0])
 
 
-def default_credential(client_id: str | None) -> object:
+def default_credential(client_id: str | None) -> Credential:
     """azure-identity's DefaultAzureCredential, which reads the process's own environment;
-    `client_id` picks a user-assigned identity. Raises ImportError without azure-identity.
+    `client_id` selects a user-assigned identity. Raises ImportError without azure-identity.
     """
-    # Imported when first needed: it takes a quarter of a second and some 20 MB.
+    # Imported on first use: the import takes a quarter of a second and about 20 MB.
     from azure.identity import DefaultAzureCredential
 
-    # Its defaults, 300 s and ten retries, would let one hung request outlast a whole outage.
-    return DefaultAzureCredential(
+    # With its defaults, 300 s and ten retries, one hung request could outlast a whole outage.
+    credential = DefaultAzureCredential(
         managed_identity_client_id=client_id, connection_timeout=5, read_timeout=10, retry_total=2
     )
+    return cast(Credential, credential)
 
 
 def name_of(credential: object) -> str:
-    """What to call `credential` in a log; for a chain, also the one in it that answered."""
-    # azure-identity tells it nowhere else but in its own log
+    """The credential's class; for a chain, also that of the credential in it that answered."""
+    # azure-identity reports the latter only in its own log.
     used = getattr(credential, "_successful_credential", None)
     return type(credential).__name__ + (f" ({type(used).__name__})" if used else "")
 
 
 class _Answer(NamedTuple):
+    """A CredentialAnswer."""
+
     token: str
     expires_on: float
 
@@ -103,7 +122,7 @@ class AppService2017Credential:
 
     def get_token(self, scope: str) -> _Answer:
         """Raises OSError, or ValueError for an answer that holds no token."""
-        # A proxy would be asked for an address of this machine, and see the secret.
+        # Without a proxy: it cannot reach this machine's loopback, and would see the secret.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(self._url, headers={"secret": self._secret})
         try:
@@ -122,8 +141,8 @@ def unquote(text: str) -> str:
     return text.strip().strip("'\"").strip()
 
 
-def jwt_claims(token: str) -> dict:
-    """The claims of a JWT, unverified (the server verifies); {} if it is none."""
+def jwt_claims(token: str) -> dict[str, Any]:
+    """The claims of a JWT, unverified (the server verifies them); {} for text that is not a JWT."""
     try:
         _, payload, _ = token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -141,4 +160,4 @@ def epoch_seconds(text: str) -> float:
     for form in ("%m/%d/%Y %H:%M:%S %z", "%m/%d/%Y %I:%M:%S %p %z"):
         with contextlib.suppress(ValueError):
             return datetime.strptime(text, form).timestamp()
-    raise ValueError("The managed identity endpoint answered with an expiry in an unknown form.")
+    raise ValueError("The managed identity endpoint answered with an expiry in an unknown format.")

@@ -1,8 +1,8 @@
-"""The sockets behind an ODBC connection: the last means to free a thread from a frozen network.
+"""The sockets of an ODBC connection, shut down as the last resort against a frozen network.
 
-A driver blocked in recv() hears no cancel when the network swallows it, and psqlodbc has no
-timeout of its own. Shutting the socket down ends the recv() at once (shutdown(2)). No driver says
-which descriptor is its, so it is found among the process's own (Linux, /proc/self/fd).
+A cancel cannot end a driver's recv() if the network drops it, and psqlodbc has no timeout. Shutting
+the socket down ends the recv() at once (shutdown(2)). Drivers do not expose their descriptors, so
+the socket is found among those of the process (Linux, /proc/self/fd).
 """
 
 import contextlib
@@ -17,22 +17,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _FDS = Path("/proc/self/fd")
-# The values that tag a connection are in force as well. TCP_USER_TIMEOUT, in milliseconds: an
-# unacknowledged send ends after 30 to 60 s.
+# These tags take effect as socket options, so their values must be reasonable. TCP_USER_TIMEOUT, in
+# milliseconds: an unacknowledged send fails after 30 to 60 s.
 _USER_TIMEOUTS = range(30_000, 60_000)
 # TCP_KEEPIDLE and TCP_KEEPINTVL, in seconds. The driver's defaults are 30 and 1; the idle time
-# stays below the four minutes after which Azure's load balancers forget a connection.
+# stays below the four minutes after which Azure's load balancers drop a connection.
 _KEEP_IDLE, _KEEP_INTERVAL = range(30, 130), range(1, 11)
 _tags = itertools.count()
 
 
 class TaggedSockets:
-    """The TCP sockets of one connection, recognised by the values of socket options.
+    """The TCP sockets of one connection, identified by the values of socket options.
 
-    The driver sets the options on every socket that it opens for the connection, before anything
-    is sent: also on the second one after a redirect (Azure SQL, to ports 11000 to 11999), and
-    libpq on the socket of its cancel. keywords: what makes the driver do so, for the connection
-    string. No two living connections share a tag.
+    The driver sets the options on every socket that it opens for the connection, before it sends
+    anything: also on the second one after a redirect (Azure SQL, to ports 11000 to 11999), and
+    libpq on the socket of its cancel. keywords: the connection string keywords that set the
+    options. No two open connections share a tag.
     """
 
     def __init__(self, options: Mapping[int, int], keywords: Mapping[str, str]) -> None:
@@ -41,32 +41,33 @@ class TaggedSockets:
 
     @classmethod
     def of_libpq(cls, other_options: str = "") -> "TaggedSockets":
-        """For psqlodbc. other_options: the PQOPT that the tag is added to."""
+        """For psqlodbc. other_options: the PQOPT to which the tag is added."""
         tag = _USER_TIMEOUTS[next(_tags) % len(_USER_TIMEOUTS)]
         option = f"{other_options} tcp_user_timeout={tag}".strip()
         return cls({socket.TCP_USER_TIMEOUT: tag}, {"PQOPT": option})
 
     @classmethod
     def of_microsoft(cls) -> "TaggedSockets":
-        """For Microsoft's driver, from 17.8 on; an older one ignores the keywords."""
+        """For Microsoft's driver 17.8 or later; older ones ignore the keywords."""
+        tags = len(_KEEP_IDLE) * len(_KEEP_INTERVAL)
         with _tagging:
             for number in _tags:
-                interval, idle = divmod(number % (len(_KEEP_IDLE) * len(_KEEP_INTERVAL)), 100)
+                interval, idle = divmod(number % tags, len(_KEEP_IDLE))
                 tag = _KEEP_IDLE[idle], _KEEP_INTERVAL[interval]
-                if tag not in _living or len(_living) >= len(_KEEP_IDLE) * len(_KEEP_INTERVAL):
+                if tag not in _open_tags or len(_open_tags) >= tags:
                     break
             made = cls(
                 {socket.TCP_KEEPIDLE: tag[0], socket.TCP_KEEPINTVL: tag[1]},
                 {"KeepAlive": str(tag[0]), "KeepAliveInterval": str(tag[1])},
             )
-            _living[tag] = made
+            _open_tags[tag] = made
             return made
 
     def connect(self, make: Callable[[], T]) -> T:
         return make()
 
     def shutdown(self) -> None:
-        """End whatever waits on one of them; nothing if all are closed."""
+        """Shut down those that are open, which ends any wait on them."""
         for duplicate in _sockets():
             with contextlib.suppress(OSError):
                 if all(
@@ -77,16 +78,16 @@ class TaggedSockets:
 
 
 _tagging = threading.Lock()
-_living: "weakref.WeakValueDictionary[tuple[int, int], TaggedSockets]" = (
+_open_tags: "weakref.WeakValueDictionary[tuple[int, int], TaggedSockets]" = (
     weakref.WeakValueDictionary()
 )
 
 
 class SocketFinder:
-    """Finds the socket that a connect to `peer` opens, by looking before and after.
+    """Finds the socket that a connect to `peer` opens, by comparing before and after.
 
-    peer: a port of TCP, or the path of a Unix socket. one_at_a_time: let no two connects overlap,
-    so that the socket is always found; without it overlapping ones go unfound.
+    peer: a TCP port, or the path of a Unix socket. one_at_a_time: serialize the connects, so that
+    the socket is always found; otherwise it is not found if two connects overlap.
     """
 
     def __init__(self, peer: int | str, *, one_at_a_time: bool) -> None:
@@ -94,7 +95,7 @@ class SocketFinder:
         self._turn = threading.Lock() if one_at_a_time else contextlib.nullcontext()
 
     def find(self, make: Callable[[], T]) -> tuple[T, int | None]:
-        """What `make()` gives, and the inode of the socket it opened."""
+        """The result of `make()`, and the inode of the socket it opened, None if not found."""
         with self._turn:
             before = set(self._inodes())
             made = make()
@@ -110,7 +111,7 @@ class SocketFinder:
 
 
 class FoundSocket:
-    """The socket of one connection, once it is made; unknown where it could not be told."""
+    """The socket of one connection, found while connecting; shutdown() needs it."""
 
     def __init__(self, finder: SocketFinder) -> None:
         self._finder = finder
@@ -121,7 +122,7 @@ class FoundSocket:
         return made
 
     def shutdown(self) -> None:
-        """End whatever waits on it; nothing if it is closed or unknown."""
+        """Shut it down, which ends any wait on it; no effect if it is closed or was not found."""
         for duplicate in _sockets():
             with contextlib.suppress(OSError):
                 if os.fstat(duplicate.fileno()).st_ino == self._inode:
@@ -129,7 +130,7 @@ class FoundSocket:
 
 
 def _sockets() -> Iterator[socket.socket]:
-    """A duplicate of each socket of this process, closed after its turn."""
+    """A duplicate of each socket of this process, closed when the next one is requested."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(_FDS):
             with contextlib.suppress(OSError):

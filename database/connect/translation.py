@@ -1,8 +1,8 @@
 """Connection strings of other clients, translated to ODBC: ADO.NET, Npgsql, and URLs.
 
-The Azure portal shows ADO.NET strings; SQLAlchemy and libpq use URLs. Settings of a client's own
-pool and timeouts are left out, for the product has its own. A keyword without a counterpart is an
-error that names it, and never a value.
+The Azure portal shows ADO.NET strings; SQLAlchemy and libpq use URLs. A client's settings for its
+own pool and timeouts are dropped, because the product has settings for them. A keyword without an
+ODBC counterpart is an error, whose message has the keyword but no value.
 """
 
 import re
@@ -16,18 +16,18 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# A value of ADO.NET may be quoted, the quote doubled inside; ODBC knows braces only.
+# ADO.NET values may be quoted, with the quote doubled inside; ODBC has braces only.
 _ADO_ATTRIBUTE = re.compile(
     r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|\{(?:[^}]|\}\})*\}|[^;]*?)\s*(?:;|$)"""
 )
 _YES = ("true", "yes", "mandatory", "sspi", "1")
 _NO = ("false", "no", "optional", "0")
-# Only ADO.NET and Npgsql have these; then quotes are theirs too.
+# Only ADO.NET and Npgsql have these keywords, which also decide the rules for quotes.
 _ADO_ONLY = _words(
     "datasource initialcatalog userid password integratedsecurity persistsecurityinfo host"
     " multipleactiveresultsets"
 )
-# Of no effect here: the pool, the timeouts and the retries are the product's settings.
+# Dropped: pool, timeouts and retries are settings of the product.
 _OWN = _words(
     "pooling maxpoolsize minpoolsize maximumpoolsize minimumpoolsize connectionlifetime"
     " loadbalancetimeout poolblockingperiod connectionreset enlist connectiontimeout"
@@ -35,7 +35,7 @@ _OWN = _words(
     " connectretryinterval multipleactiveresultsets asynchronousprocessing typesystemversion"
     " connectionidlelifetime connectionpruninginterval includeerrordetail"
 )
-# The driver's own keywords, besides those that the tables below spell otherwise.
+# The driver's own keywords, except those that the tables below translate.
 _ODBC_SQL_SERVER = _words(
     "driver dsn filedsn server addr address database uid pwd trusted_connection encrypt app wsid"
     " trustservercertificate authentication applicationintent multisubnetfailover language"
@@ -66,7 +66,7 @@ _FLAGS = {
     "trusted_connection": "Trusted_Connection",
     "integratedsecurity": "Trusted_Connection",
 }
-# ADO.NET's name without blanks: the driver's. "" is an access token, which is what it means.
+# ADO.NET's name without blanks: the driver's. "" stands for an access token.
 _AUTHENTICATION = {
     "activedirectorydefault": "",
     "activedirectoryworkloadidentity": "",
@@ -86,7 +86,7 @@ _POSTGRESQL = {
     "dbname": "DATABASE",
     "sslmode": "SSLmode",
 }
-# What Npgsql has and psqlodbc has not.
+# Npgsql keywords without a counterpart in psqlodbc.
 _NOT_ON_POSTGRESQL = _words(
     "searchpath clientcertificate passfile integratedsecurity kerberosservicename options"
     " targetsessionattributes loadbalancehosts multiplexing"
@@ -101,9 +101,9 @@ _URL = re.compile(r"([a-z][a-z0-9+.:-]*)://", re.IGNORECASE)
 
 
 def to_odbc(text: str, *, family: str) -> ConnectionString:
-    """The ODBC connection string that `text` means; family: "sqlserver" or "postgresql".
+    """The ODBC connection string equivalent to `text`; family: "sqlserver" or "postgresql".
 
-    Raises ConnectionStringError that names what has no counterpart.
+    Raises ConnectionStringError, with the keyword that has no counterpart.
     """
     text = text.strip()
     url = _URL.match(text)
@@ -115,8 +115,8 @@ def to_odbc(text: str, *, family: str) -> ConnectionString:
 
 
 def _read(text: str) -> Mapping[str, str]:
-    """Keywords as they are spelt, and their values: by ADO.NET's rules for quotes where a keyword
-    is one that only ADO.NET has, else by ODBC's."""
+    """Keywords as spelled, and their values. If a keyword exists in ADO.NET only, its rules for
+    quotes apply, otherwise ODBC's."""
     keys = {_plain(key) for key in re.findall(r"(?:^|;)\s*([\w ]+?)\s*=", text)}
     if keys & {"driver", "dsn"} or not keys & _ADO_ONLY:
         return ConnectionString(text).values
@@ -129,7 +129,7 @@ def _read(text: str) -> Mapping[str, str]:
                 break
             raise ConnectionStringError(
                 "A connection string is KEY=value pairs separated by semicolons;"
-                f" character {position + 1} begins something else."
+                f" character {position + 1} does not start one."
             )
         key, value = found[1], found[2]
         for mark, end in (('"', '"'), ("'", "'"), ("{", "}")):
@@ -143,7 +143,7 @@ def _read(text: str) -> Mapping[str, str]:
 
 
 def _sql_server(given: Mapping[str, str], *, lenient: bool) -> ConnectionString:
-    """lenient: leave keywords that are not known here to the driver that the string names."""
+    """lenient: pass unknown keywords on to the driver that the string names."""
     values: dict[str, str] = {}
     for key, value in given.items():
         name = _plain(key)
@@ -187,7 +187,7 @@ def _postgresql(given: Mapping[str, str], *, lenient: bool) -> ConnectionString:
     for key, value in given.items():
         name = _plain(key)
         if name in _OWN or name == "trustservercertificate":
-            continue  # sslmode=require, which goes with it, verifies nothing
+            continue  # it accompanies sslmode=require, which verifies nothing
         if name == "sslmode":
             values["SSLmode"] = re.sub(r"^verify-?", "verify-", value.lower())
         elif name == "rootcertificate":
@@ -208,19 +208,19 @@ def _from_url(scheme: str, text: str, family: str) -> ConnectionString:
     engine = scheme.partition("+")[0]
     if engine in ("postgresql", "postgres"):
         read: Callable[..., ConnectionString] = _from_postgresql_url
-        wanted = "postgresql"
+        expected = "postgresql"
     elif engine in ("mssql", "sqlserver"):
-        read, wanted = _from_sql_server_url, "sqlserver"
+        read, expected = _from_sql_server_url, "sqlserver"
     else:
         raise ConnectionStringError(
-            f"A URL that begins with {scheme}:// can't be translated; use mssql+pyodbc://,"
+            f"A connection URL cannot start with {scheme}://. Use mssql+pyodbc://,"
             " postgresql:// or an ODBC connection string."
         )
-    if wanted != family:
-        prefix = "POSTGRESQLCONNSTR_" if wanted == "postgresql" else "SQLAZURECONNSTR_"
+    if expected != family:
+        prefix = "POSTGRESQLCONNSTR_" if expected == "postgresql" else "SQLAZURECONNSTR_"
         raise ConnectionStringError(
-            f"The URL begins with {scheme}://, but its variable is for another engine. Set it as"
-            f" {prefix} and the name."
+            f"The URL starts with {scheme}://, but its variable is for another engine. Rename the"
+            f" variable: {prefix} and the name."
         )
     try:
         url = urlsplit(text)
@@ -238,7 +238,7 @@ def _from_sql_server_url(url: SplitResult) -> ConnectionString:
     for key, value in query.items():
         if key.lower() == "odbc_connect":
             return to_odbc(value, family="sqlserver")
-    values = _place(url)
+    values = _location(url)
     if url.port is not None:
         values["SERVER"] = f"{values['SERVER']},{url.port}"
     # SQLAlchemy passes every other query parameter to ODBC.
@@ -247,7 +247,7 @@ def _from_sql_server_url(url: SplitResult) -> ConnectionString:
 
 
 def _from_postgresql_url(url: SplitResult) -> ConnectionString:
-    values = _place(url)
+    values = _location(url)
     if url.port is not None:
         values["PORT"] = str(url.port)
     options: list[str] = []
@@ -264,8 +264,8 @@ def _from_postgresql_url(url: SplitResult) -> ConnectionString:
     return _with_options(values, options)
 
 
-def _place(url: SplitResult) -> dict[str, str]:
-    """Server, database, user and password of a URL; a part that is absent has no keyword."""
+def _location(url: SplitResult) -> dict[str, str]:
+    """Server, database, user and password of a URL; no keyword for an absent part."""
     parts = {
         "SERVER": unquote(url.hostname or ""),
         "DATABASE": unquote(url.path.lstrip("/")),
@@ -288,13 +288,13 @@ def _libpq_option(name: str, value: str) -> str:
 
 
 def _flag(value: str) -> str:
-    """yes or no, as the driver spells it; any other word (Encrypt=Strict) in lower case."""
+    """yes or no, as the driver expects; any other word (Encrypt=Strict) in lower case."""
     lower = value.strip().lower()
     return "yes" if lower in _YES else "no" if lower in _NO else lower
 
 
 def _plain(key: str) -> str:
-    """As ADO.NET compares keywords: without blanks, in lower case."""
+    """A keyword as ADO.NET compares it: without blanks, in lower case."""
     return key.replace(" ", "").lower()
 
 

@@ -1,4 +1,4 @@
-"""The thread that calls a pool's `maintain()` now and then."""
+"""The thread that calls a pool's `maintain()` at intervals."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ logger = logging.getLogger(__name__)
 
 
 class Maintained(Protocol):
-    """What has something to be kept in order."""
+    """An object with periodic work."""
 
     def maintain(self) -> None:
         """One pass."""
 
 
 class Housekeeper:
-    """A daemon thread that maintains `house` every `rest` seconds, until stopped.
+    """A daemon thread that maintains `target` every `interval` seconds, until stopped.
 
-    It does not keep `house` alive, and ends within one rest after that is gone.
+    It does not keep `target` alive, and ends within one interval after `target` was collected.
     """
 
-    def __init__(self, house: Maintained, *, rest: float, name: str):
-        self._rest = rest
+    def __init__(self, target: Maintained, *, interval: float, name: str):
+        self._interval = interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(weakref.ref(house),), name=f"{name} housekeeper", daemon=True
+            target=self._run, args=(weakref.ref(target),), name=f"{name} housekeeper", daemon=True
         )
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """End the thread, waiting up to `timeout` seconds for a pass that is under way."""
+        """End the thread, waiting up to `timeout` seconds for a running pass."""
         self._stopped.set()
-        # A pass may itself end in a stop, and a thread cannot wait for itself.
+        # A pass may itself close the pool, and a thread cannot join itself.
         if self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self, reference: weakref.ref[Maintained]) -> None:
-        while (house := reference()) is not None:
+        while (target := reference()) is not None:
             try:
-                house.maintain()
+                target.maintain()
             except Exception:
-                logger.exception("%r: housekeeping failed", house)
-            del house  # a resting housekeeper holds no reference
-            if self._stopped.wait(self._rest):
+                logger.exception("%r: housekeeping failed", target)
+            del target  # hold no reference between passes
+            if self._stopped.wait(self._interval):
                 return

@@ -1,4 +1,4 @@
-"""A pool's places: who has which connection, who waits, and who is next. No I/O here."""
+"""The state of a pool and every decision about it. No I/O and no waiting here."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections import deque
 from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
 
-from database.pool.lease import CLOSED, PERMIT, Borrower, Slot, Waiter
+from database.pool.lease import Holder, Slot
+from database.pool.waiter import Signal, Waiter
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True)
 class PoolStats:
-    """One consistent reading. `size` is idle + in_use + connecting, never above `max_size`.
+    """One consistent snapshot. `size` is idle + in_use + connecting, never above `max_size`.
 
-    `connects_total` is idle + in_use + evicted + lost + expired + validation failures +
-    invalidated + closed: every connection ever made is in one of these places.
+    Every connection ever opened is counted in exactly one place: `connects_total` is idle + in_use
+    + evicted + lost + expired + validation failures + invalidated + closed.
     """
 
     size: int
@@ -32,31 +33,31 @@ class PoolStats:
     connects_total: int = 0
     connect_failures_total: int = 0
     timeouts_total: int = 0
-    rejected_total: int = 0  # by a full queue
-    evicted_total: int = 0  # by their borrowers
+    rejected_total: int = 0  # checkouts refused because the queue was full
+    evicted_total: int = 0  # by their leases
     lost_total: int = 0  # the lease was garbage-collected before its checkin
     expired_total: int = 0  # max_lifetime or max_idle
     validation_failures_total: int = 0
     invalidated_total: int = 0
     closed_total: int = 0  # with the pool
-    leaks_total: int = 0  # leases reported by the leak detector
+    leaks_total: int = 0  # leases held longer than leak_threshold
 
 
 _TOTALS = tuple(field.name for field in fields(PoolStats) if field.name.endswith("_total"))
 
 
-def refuse_unless(*rules: tuple[bool, str]) -> None:
-    """Raise ValueError with the sentence of the first rule that does not hold (NaN holds none)."""
-    for holds, sentence in rules:
+def require(*rules: tuple[bool, str]) -> None:
+    """Raise ValueError with the message of the first rule that is false."""
+    for holds, message in rules:
         if not holds:
-            raise ValueError(sentence)
+            raise ValueError(message)
 
 
 class PoolState(Generic[C]):
-    """The state of a pool, and every decision about it.
+    """What a pool owns, who waits, and who is served next.
 
-    Each method is called with `_lock` held. Those that retire connections return their slots, to be
-    closed once the lock is free.
+    Hold `lock` while calling a method or writing a field. Methods that retire connections return
+    their slots: close those after releasing the lock.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class PoolState(Generic[C]):
         max_idle: float,
         leak_threshold: float | None,
     ):
-        refuse_unless(
+        require(
             (max_size >= 1, f"max_size must be at least 1, not {max_size}."),
             (min_size >= 0, f"min_size must not be negative, and is {min_size}."),
             (min_size <= max_size, f"min_size {min_size} is above max_size {max_size}."),
@@ -81,129 +82,166 @@ class PoolState(Generic[C]):
             ),
         )
         self.name = name
-        self._min_size = min_size
-        self._max_size = max_size
-        self._max_waiting = max_waiting
-        self._max_idle = max_idle
-        self._leak_threshold = leak_threshold
-        self._closed = False
-        self._generation = 0
-        self._begin()
+        self.min_size = min_size
+        self.max_size = max_size
+        self.max_waiting = max_waiting
+        self.max_idle = max_idle
+        self.leak_threshold = leak_threshold
+        self.closed = False
+        self.generation = 0
+        self.reset()
 
-    def _begin(self) -> None:
-        """The state without connections, in this process."""
+    def reset(self) -> None:
+        """Start without connections and with new locks, also in a forked child."""
         # Whenever the lock is free:
-        #   idle + in_use + connecting <= max_size, where in_use is len(_slots) - len(_idle);
-        #   a waiter in the queue means no idle connection and no free place, except that a
-        #   database that has just refused a connection leaves places free;
+        #   idle + in_use + connecting <= max_size, where in_use is len(slots) - len(idle);
+        #   while a waiter is queued there is no idle connection and no free place, except that
+        #   places stay free for a while after the database has refused a connection;
         #   a closed pool has no idle connection and no waiter.
-        # Fields are written only while it is held, except _lost, which is appended to at any time.
-        self._lock = threading.Lock()
-        self._drained = threading.Condition(self._lock)
-        self._slots: set[Slot[C]] = set()  # every connection owned, idle or out
-        self._idle: list[Slot[C]] = []  # a stack, the longest idle at the bottom
-        self._connecting = 0  # places reserved by permits
-        self._waiters: deque[Waiter] = deque()
-        self._lost: deque[Slot[C]] = deque()  # their leases were garbage-collected
-        self._totals = dict.fromkeys(_TOTALS, 0)
-        self._last_failure: BaseException | None = None  # of connect(), until it succeeds
-        self._refused_until = -math.inf  # when connections are made again, if there are others
-        self._pid = os.getpid()
+        self.lock = threading.Lock()
+        self.drained = threading.Condition(self.lock)
+        self.slots: set[Slot[C]] = set()  # every connection owned, idle or in use
+        self.idle: list[Slot[C]] = []  # a stack, the longest idle at the bottom
+        self.connecting = 0  # places reserved by permits
+        self.waiters: deque[Waiter[C]] = deque()
+        self.totals = dict.fromkeys(_TOTALS, 0)
+        self.last_failure: BaseException | None = None  # of connect(), until one succeeds
+        self.refused_until = -math.inf  # no new connections until then, while there are others
+        self.pid = os.getpid()
 
-    def _assign(self, now: float) -> list[Slot[C]]:
-        """Serve the queue, in order, from what is free. The only place that serves it."""
-        doomed: list[Slot[C]] = []
-        while self._waiters:
-            if self._idle:
-                if now >= self._idle[-1].expires_at:
-                    doomed += self._retire(self._idle.pop(), "expired_total")
-                elif self._waiters.popleft().set(self._idle[-1]):
-                    self._idle.pop()
+    def take_idle(self, now: float, bypass_window: float) -> Slot[C] | None:
+        """The most recently used connection, if it needs no validation."""
+        # An idle connection implies that the queue is empty and the pool is open.
+        idle = self.idle
+        if not idle or now >= idle[-1].expires_at or now - idle[-1].since > bypass_window:
+            return None
+        slot = idle.pop()
+        self.checked_out(slot, now)
+        return slot
+
+    def checked_out(self, slot: Slot[C], now: float) -> None:
+        slot.since = now
+        self.totals["checkouts_total"] += 1
+
+    def enqueue(self, waiter: Waiter[C], now: float, *, first: bool = False) -> list[Slot[C]]:
+        """Add a waiter to the end of the queue, or to its front, and serve the queue."""
+        if first:
+            self.waiters.appendleft(waiter)
+        else:
+            self.waiters.append(waiter)
+        return self.assign(now)
+
+    def leave_queue(self, waiter: Waiter[C]) -> bool:
+        """Remove a waiter that timed out; False if it has been served."""
+        if waiter.outcome is not None:
+            return False
+        self.waiters.remove(waiter)
+        return True
+
+    def assign(self, now: float) -> list[Slot[C]]:
+        """Serve the queue, in order, with what is free. The only place that serves it."""
+        retired: list[Slot[C]] = []
+        while self.waiters:
+            if self.idle:
+                slot = self.idle.pop()
+                if now >= slot.expires_at:
+                    retired += self.retire(slot, "expired_total")
+                else:
+                    self.waiters.popleft().serve(slot)
             elif self._may_connect(now):
-                if self._waiters.popleft().set(PERMIT):
-                    self._connecting += 1
+                self.connecting += 1
+                self.waiters.popleft().serve(Signal.PERMIT)
             else:
                 break
-        return doomed
+        return retired
 
     def _may_connect(self, now: float) -> bool:
-        # Each connection that is out comes back and serves the queue, so nobody waits for the
-        # pause alone to end.
-        resting = bool(self._slots) and now < self._refused_until
-        return not resting and len(self._slots) + self._connecting < self._max_size
+        # Each connection in use serves the queue at its checkin, so no waiter depends on the end
+        # of the pause.
+        pausing = bool(self.slots) and now < self.refused_until
+        return not pausing and len(self.slots) + self.connecting < self.max_size
 
-    def _return(self, slot: Slot[C], now: float) -> list[Slot[C]]:
-        """Take a healthy connection back, or retire it when its time has passed."""
-        if slot.generation != self._generation:
-            reason = "closed_total" if self._closed else "invalidated_total"
+    def checkin(self, slot: Slot[C], now: float) -> list[Slot[C]]:
+        """Make a healthy connection available again, or retire it if its time is over."""
+        if slot.generation != self.generation:
+            reason = "closed_total" if self.closed else "invalidated_total"
         elif now >= slot.expires_at:
             reason = "expired_total"
         else:
             slot.since = now
-            self._idle.append(slot)
-            return self._assign(now) if self._waiters else []
-        return self._retire(slot, reason) + self._assign(now)
+            self.idle.append(slot)
+            return self.assign(now) if self.waiters else []
+        return self.retire(slot, reason) + self.assign(now)
 
-    def _retire(self, slot: Slot[C], reason: str) -> list[Slot[C]]:
-        if slot.pid != self._pid:
-            return []  # the parent's; set aside when this process was forked
-        self._slots.remove(slot)
-        self._totals[reason] += 1
+    def retire(self, slot: Slot[C], reason: str) -> list[Slot[C]]:
+        """Disown a connection that is not idle; `reason`: the total that counts it."""
+        if slot.pid != self.pid:
+            return []  # the parent's, set aside when this process was forked
+        self.slots.remove(slot)
+        self.totals[reason] += 1
         return [slot]
 
-    def _retire_generation(self, reason: str) -> list[Slot[C]]:
-        """The idle ones now; the others when `_return` sees that they are of the past."""
-        self._generation += 1
-        doomed, self._idle = self._idle, []
-        for slot in doomed:
-            self._retire(slot, reason)
-        return doomed
+    def retire_generation(self, reason: str) -> list[Slot[C]]:
+        """Retire the idle connections now and those in use at their checkin."""
+        self.generation += 1
+        retired, self.idle = self.idle, []
+        for slot in retired:
+            self.retire(slot, reason)
+        return retired
 
-    def _retire_expired(self, now: float) -> list[Slot[C]]:
-        doomed: list[Slot[C]] = []
+    def retire_expired(self, now: float) -> list[Slot[C]]:
+        retired: list[Slot[C]] = []
         kept: list[Slot[C]] = []
-        surplus = len(self._slots) + self._connecting - self._min_size
-        for slot in self._idle:
-            unused = surplus > 0 and now - slot.since >= self._max_idle
+        surplus = len(self.slots) + self.connecting - self.min_size
+        for slot in self.idle:
+            unused = surplus > 0 and now - slot.since >= self.max_idle
             if unused or now >= slot.expires_at:
-                doomed += self._retire(slot, "expired_total")
+                retired += self.retire(slot, "expired_total")
                 surplus -= 1
             else:
                 kept.append(slot)
-        self._idle = kept
-        return doomed
+        self.idle = kept
+        return retired
 
-    def _close_queue(self) -> None:
-        while self._waiters:
-            self._waiters.popleft().set(CLOSED)
+    def retire_dropped(self) -> list[Slot[C]]:
+        """Retire the connections whose leases were garbage-collected without checkin or evict."""
+        dropped = [slot for slot in self.slots if slot.lease is not None and slot.lease() is None]
+        for slot in dropped:
+            self.retire(slot, "lost_total")
+        return dropped
 
-    def _find_leaks(self, now: float) -> list[tuple[Borrower, float]]:
-        """Who has had a connection for how many seconds, above leak_threshold; each told once."""
-        leaks: list[tuple[Borrower, float]] = []
-        for slot in self._slots if self._leak_threshold is not None else ():
-            used = now - slot.since
-            if slot.borrower and not slot.reported and used >= self._leak_threshold:
-                leaks.append((slot.borrower, used))
-                slot.reported = True
-        self._totals["leaks_total"] += len(leaks)
+    def fail_waiters(self) -> None:
+        while self.waiters:
+            self.waiters.popleft().serve(Signal.CLOSED)
+
+    def find_leaks(self, now: float) -> list[tuple[Holder, float]]:
+        """Leases held longer than leak_threshold, with their seconds; each is returned once."""
+        leaks: list[tuple[Holder, float]] = []
+        if self.leak_threshold is not None:
+            for slot in self.slots:
+                held = now - slot.since
+                if slot.holder and not slot.reported and held >= self.leak_threshold:
+                    leaks.append((slot.holder, held))
+                    slot.reported = True
+        self.totals["leaks_total"] += len(leaks)
         return leaks
 
-    def _reading(self) -> PoolStats:
+    def stats(self) -> PoolStats:
         return PoolStats(
-            size=len(self._slots) + self._connecting,
-            idle=len(self._idle),
-            in_use=len(self._slots) - len(self._idle),
-            connecting=self._connecting,
-            waiting=len(self._waiters),
-            max_size=self._max_size,
-            **self._totals,
+            size=len(self.slots) + self.connecting,
+            idle=len(self.idle),
+            in_use=len(self.slots) - len(self.idle),
+            connecting=self.connecting,
+            waiting=len(self.waiters),
+            max_size=self.max_size,
+            **self.totals,
         )
 
     def __repr__(self) -> str:
-        # Without the lock: it is called while holding it, and from debuggers.
-        idle = len(self._idle)
+        # Without the lock: log lines and debuggers may call it while a thread holds it.
+        idle = len(self.idle)
         return (
-            f"<Pool {self.name!r} {'closed ' if self._closed else ''}max_size={self._max_size}"
-            f" in_use={len(self._slots) - idle} idle={idle}"
-            f" connecting={self._connecting} waiting={len(self._waiters)}>"
+            f"<Pool {self.name!r} {'closed ' if self.closed else ''}max_size={self.max_size}"
+            f" in_use={len(self.slots) - idle} idle={idle}"
+            f" connecting={self.connecting} waiting={len(self.waiters)}>"
         )

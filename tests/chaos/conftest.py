@@ -1,4 +1,4 @@
-"""A cluster to torment, and the API on it with a proxy between."""
+"""A cluster for the chaos tests, and the API on it with a proxy in between."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Served:
         return ask(self.port, method, path, document, **options)
 
     def settle(self) -> None:
-        """Forward again, and wait until the API is served again."""
+        """Forward again, and wait until the API answers again."""
         self.proxy.disarm()
         self.proxy.delay(0)
         self.proxy.thaw()
@@ -39,7 +39,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedCluster]:
-    # One for each of pytest-xdist's processes: they must not restart each other's.
+    # One for each pytest-xdist process, so that they do not restart each other's.
     with fresh_cluster(f"chaos-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}") as fresh:
         yield fresh
 
@@ -67,7 +67,7 @@ def served(_served: Served) -> Iterator[Served]:
 
 @pytest.fixture
 def manage(cluster: EmbeddedCluster) -> Iterator[Manage]:
-    """Make managers on the cluster's own socket; at the end each has everything back."""
+    """Make managers on the cluster's own socket; at the end, no connection may be in use."""
     made: list[ConnectionManager] = []
 
     def make(**options) -> ConnectionManager:

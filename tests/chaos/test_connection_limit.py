@@ -1,4 +1,4 @@
-"""A server at its limit of connections: a pool that has working ones uses those."""
+"""A server at its connection limit: the pool uses the connections that it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A write is done once, wherever its conversation is cut. bench/cuts.py cuts at every byte."""
+"""A write is done once, wherever its connection is cut. bench/cuts.py cuts at every byte."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from embedded.cluster import EmbeddedCluster
 from testkit.cluster import ROOT
 from testkit.cuts import Job, Lane, Outcome, Place, Verdict, Write, jobs_at, judge
 
-CUTS_A_DIRECTION = 4
-FORGETFUL = """
+CUTS_PER_DIRECTION = 4
+WITHOUT_KEYS = """
 CREATE OR REPLACE FUNCTION web.remember(p_request jsonb, p_response text, p_etag text)
 RETURNS void LANGUAGE plpgsql AS $$ BEGIN END $$;
 """
 
 
 def spread(lane: Lane, write: Write, place: Place, **options: bool) -> list[Job]:
-    """Cuts spread over a conversation, the first and the last byte's among them."""
+    """Cuts spread over a conversation, including those at its first and last byte."""
     lengths = lane.lengths(place, write, keyed=options.get("keyed", True))
-    step = max(lengths.values()) // CUTS_A_DIRECTION
+    step = max(lengths.values()) // CUTS_PER_DIRECTION
     return list(jobs_at(lengths, write, place, step=step, **options))
 
 
@@ -30,33 +30,33 @@ def verdict(cluster: EmbeddedCluster, outcomes: list[Outcome]) -> Verdict:
 
 @pytest.mark.parametrize("place", Place)
 @pytest.mark.parametrize("write", Write)
-def test_repeated_with_its_key_it_is_done_once(
+def test_a_write_repeated_with_its_key_is_done_once(
     cluster: EmbeddedCluster, lane: Lane, write: Write, place: Place
 ):
     found = verdict(cluster, [lane.run(job) for job in spread(lane, write, place)])
     assert found.wrong == []
     assert found.acknowledged == found.writes
-    # Some cut took the answer to a write that was done: else this proved nothing.
+    # At least one cut must have hit the response of a completed write.
     assert found.replayed
 
 
 @pytest.mark.parametrize("place", Place)
 @pytest.mark.parametrize("write", Write)
-def test_without_a_client_key_it_is_done_at_most_once_and_once_if_acknowledged(
+def test_a_write_without_a_key_is_done_at_most_once_and_once_if_acknowledged(
     cluster: EmbeddedCluster, lane: Lane, write: Write, place: Place
 ):
     jobs = spread(lane, write, place, keyed=False)
     found = verdict(cluster, [lane.run(job) for job in jobs])
     assert found.wrong == []
     if place is Place.HTTP:
-        assert found.done_unacknowledged, "no cut took an answer from the client"
+        assert found.done_unacknowledged, "no cut hit a response to the client"
     else:
-        # Between API and database a cut stays hidden: the API asks again with its own key.
+        # Clients do not notice a cut between API and database: the API retries with its own key.
         assert found.acknowledged == found.writes
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-def test_database_gone_after_the_cut_leaves_no_doubt(
+def test_a_write_is_done_once_when_the_database_is_down_after_the_cut(
     cluster: EmbeddedCluster, lane: Lane, keyed: bool
 ):
     jobs = spread(lane, Write.CREATE, Place.CALL, keyed=keyed, refused=True)
@@ -65,10 +65,8 @@ def test_database_gone_after_the_cut_leaves_no_doubt(
     assert (found.replayed if keyed else found.done_unacknowledged) > 0
 
 
-def test_the_same_cuts_double_writes_when_the_database_forgets_their_keys(
-    cluster: EmbeddedCluster, lane: Lane
-):
-    cluster.run_sql(FORGETFUL)
+def test_the_same_cuts_double_writes_without_stored_keys(cluster: EmbeddedCluster, lane: Lane):
+    cluster.run_sql(WITHOUT_KEYS)
     try:
         outcomes = [lane.run(job) for job in spread(lane, Write.CREATE, Place.CALL)]
     finally:

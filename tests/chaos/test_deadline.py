@@ -1,4 +1,4 @@
-"""One deadline holds over everything: the statement on the server, and a network gone silent."""
+"""One deadline covers the statement on the server and a network that drops everything."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from testkit.proxy import Direction
 from tests.chaos.conftest import Manage, Served
 
 DEADLINE = 0.5
-# Beyond it: the grace that a cancel has to be heard, and a busy machine.
+# Allowed beyond it: the grace period of a cancel, and a busy machine.
 SLACK = 1.5
-# Bytes from the server: in the midst of authentication, of the driver's own first questions.
+# Bytes from the server: during authentication, and during the driver's first queries.
 LOGIN_OFFSETS = (1, 200, 400)
 RUNNING = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -30,11 +30,11 @@ RUNNING = (
 
 
 def running(cluster: EmbeddedCluster) -> int:
-    """How many statements of the API run on the server."""
+    """The number of the API's statements that are running on the server."""
     return int(cluster.run_sql(RUNNING))
 
 
-def until(holds: Callable[[], bool], *, within: float = 5.0) -> bool:
+def eventually(holds: Callable[[], bool], *, within: float = 5.0) -> bool:
     give_up = time.monotonic() + within
     while not holds():
         if time.monotonic() > give_up:
@@ -45,7 +45,7 @@ def until(holds: Callable[[], bool], *, within: float = 5.0) -> bool:
 
 @contextlib.contextmanager
 def customers_locked(cluster: EmbeddedCluster) -> Iterator[None]:
-    """Whoever reads a customer waits."""
+    """Lock the customers, so that reads of them wait."""
     text = f"DRIVER={find_driver('postgresql')};{cluster.connection_string(role=OWNER)}"
     with contextlib.closing(pyodbc.connect(text)) as connection:
         connection.execute("LOCK TABLE sales.customers IN ACCESS EXCLUSIVE MODE")
@@ -68,26 +68,26 @@ def test_call_is_cancelled_on_the_server(cluster: EmbeddedCluster, manage: Manag
     manager = manage()
     with pytest.raises(DeadlineExceeded):
         manager.call("web.sleep", '{"seconds":60}', deadline=Deadline(DEADLINE))
-    assert until(lambda: running(cluster) == 0)
+    assert eventually(lambda: running(cluster) == 0)
 
 
 def test_request_past_its_deadline_is_504_and_cancelled(cluster: EmbeddedCluster, served: Served):
     with customers_locked(cluster), ThreadPoolExecutor() as pool:
-        asked = pool.submit(timed, served)
-        assert until(lambda: running(cluster) == 1)
-        reply, seconds = asked.result()
+        request = pool.submit(timed, served)
+        assert eventually(lambda: running(cluster) == 1)
+        reply, seconds = request.result()
         assert reply.status == 504
         assert seconds < DEADLINE + SLACK
-        assert until(lambda: running(cluster) == 0)
+        assert eventually(lambda: running(cluster) == 0)
 
 
-def test_deadline_holds_in_the_queue(cluster: EmbeddedCluster, manage: Manage):
+def test_the_deadline_covers_the_queue(cluster: EmbeddedCluster, manage: Manage):
     manager = manage(max_size=1)
     with ThreadPoolExecutor() as pool:
         holder = pool.submit(
             manager.call, "web.sleep", '{"seconds":60}', deadline=Deadline(4 * DEADLINE)
         )
-        assert until(lambda: running(cluster) == 1)
+        assert eventually(lambda: running(cluster) == 1)
         with pytest.raises(DeadlineExceeded):
             manager.call("web.sleep", '{"seconds":0}', deadline=Deadline(DEADLINE))
         assert not holder.done()
@@ -109,7 +109,7 @@ def test_network_frozen_before_the_call(served: Served):
 
 
 @pytest.mark.parametrize("direction", Direction)
-def test_network_frozen_in_the_midst_of_the_call(served: Served, direction: Direction):
+def test_network_frozen_during_the_call(served: Served, direction: Direction):
     served.proxy.freeze_after(20, direction)
     assert_in_time(*timed(served))
 
@@ -121,7 +121,7 @@ def test_network_frozen_before_the_connect(served: Served):
 
 
 @pytest.mark.parametrize("offset", LOGIN_OFFSETS)
-def test_network_frozen_in_the_midst_of_the_login(served: Served, offset: int):
+def test_network_frozen_during_the_login(served: Served, offset: int):
     served.proxy.cut_all()
     served.proxy.freeze_after(offset, Direction.DOWN)
     assert_in_time(*timed(served))
@@ -130,13 +130,13 @@ def test_network_frozen_in_the_midst_of_the_login(served: Served, offset: int):
 def test_network_frozen_under_many_clients(served: Served):
     served.proxy.cut_all()
     served.proxy.freeze()
-    # As many as the worker has threads: none may be left hanging.
+    # As many as the worker has threads: none may hang.
     with ThreadPoolExecutor(16) as pool:
         for answer in [pool.submit(timed, served) for _ in range(16)]:
             assert_in_time(*answer.result())
 
 
-def test_answers_come_again_after_the_thaw(served: Served):
+def test_requests_succeed_again_after_the_thaw(served: Served):
     served.proxy.freeze()
     timed(served)
     served.proxy.thaw()

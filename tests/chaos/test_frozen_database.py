@@ -20,7 +20,7 @@ from testkit.proxy import Proxy
 CONNECTIONS = 8
 CLIENTS = 12
 DEADLINE = 1.0
-# Beyond it: the grace that a cancel has to be heard, and a busy machine.
+# Allowed beyond it: the grace period of a cancel, and a busy machine.
 SLACK = 1.5
 SLEEP = '{"seconds":0.2}'
 
@@ -33,7 +33,7 @@ def network(cluster: EmbeddedCluster) -> Iterator[Proxy]:
 
 @pytest.fixture
 def manager(network: Proxy) -> Iterator[ConnectionManager]:
-    """Every idle connection is pinged before its use. At the end everything is back."""
+    """It pings every idle connection before its use. At the end, none may be in use."""
     text = f"SERVER=127.0.0.1;PORT={network.port};DATABASE=app;UID=webapp"
     made = ConnectionManager(
         text, family="postgresql", max_size=CONNECTIONS, max_waiting=64, bypass_window=0.0
@@ -45,7 +45,7 @@ def manager(network: Proxy) -> Iterator[ConnectionManager]:
 
 
 def fill(manager: ConnectionManager) -> None:
-    """As many idle connections as the pool may have."""
+    """Open as many connections as the pool may have."""
     with ThreadPoolExecutor(CONNECTIONS) as crowd:
         list(crowd.map(lambda _: manager.call("web.sleep", SLEEP), range(CONNECTIONS)))
     assert manager.stats().idle == CONNECTIONS
@@ -72,7 +72,7 @@ def test_requests_on_idle_connections_to_a_frozen_database_end_by_their_deadline
 
 
 def answered(call: Callable[[], Answer]) -> Answer:
-    """The answer after the breaker has let a connect through again."""
+    """The answer, once the circuit breaker has admitted a probe."""
     give_up = time.monotonic() + 5
     while True:
         try:
@@ -83,10 +83,10 @@ def answered(call: Callable[[], Answer]) -> Answer:
             time.sleep(0.05)
 
 
-def test_a_connection_that_was_dropped_on_its_way_is_replaced_within_the_request(
+def test_a_connection_that_a_firewall_dropped_is_replaced_within_the_request(
     manager: ConnectionManager, network: Proxy
 ):
-    """What a firewall does to an idle connection: it stays, and nothing passes."""
+    """A firewall drops an idle connection silently: it stays open, and no packet passes."""
     fill(manager)
     network.freeze_links()
     began = time.monotonic()
@@ -94,33 +94,33 @@ def test_a_connection_that_was_dropped_on_its_way_is_replaced_within_the_request
     assert time.monotonic() - began < 4.0
 
 
-def test_a_borrowed_connection_is_given_back_by_the_deadline(
+def test_a_checked_out_connection_is_checked_in_by_the_deadline(
     manager: ConnectionManager, network: Proxy
 ):
-    borrowed = manager.borrow(deadline=Deadline(DEADLINE))
-    borrowed.autocommit = False
-    borrowed.execute("SELECT 1").fetchall()
+    connection = manager.checkout(deadline=Deadline(DEADLINE))
+    connection.autocommit = False
+    connection.execute("SELECT 1").fetchall()
     network.freeze()
     began = time.monotonic()
     with pytest.raises((DeadlineExceeded, pyodbc.Error)):
-        borrowed.commit()
-    borrowed.close()
+        connection.commit()
+    connection.close()
     assert time.monotonic() - began < DEADLINE + SLACK
 
 
-def test_a_borrower_that_never_commits_gives_back_by_the_deadline(
+def test_a_connection_with_an_open_transaction_is_checked_in_by_the_deadline(
     manager: ConnectionManager, network: Proxy
 ):
-    borrowed = manager.borrow(deadline=Deadline(DEADLINE))
-    borrowed.autocommit = False
-    borrowed.execute("SELECT 1").fetchall()
+    connection = manager.checkout(deadline=Deadline(DEADLINE))
+    connection.autocommit = False
+    connection.execute("SELECT 1").fetchall()
     network.freeze()
     began = time.monotonic()
-    borrowed.close()
+    connection.close()
     assert time.monotonic() - began < DEADLINE + SLACK
 
 
-def test_a_stream_that_is_dropped_while_the_database_is_frozen_is_closed(
+def test_closing_a_stream_of_a_frozen_database_does_not_hang(
     manager: ConnectionManager, network: Proxy
 ):
     rows = manager.stream("web.get_customers", '{"limit":600,"rows":true}')

@@ -1,4 +1,4 @@
-"""A connection that was cut while it lay idle is the API's business, not the client's."""
+"""Clients do not notice that an idle database connection was cut."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def read(served: Served, customer_id: int = 123) -> int:
 
 
 def idle_connections(served: Served) -> int:
-    """Have the API open several connections; how many there are."""
+    """Make the API open several connections; their number."""
     with ThreadPoolExecutor(CLIENTS) as pool:
-        # Not one customer: who asks the same shares a connection.
+        # Different customers: identical reads share a call, and so a connection.
         statuses = list(pool.map(lambda n: read(served, n + 1), range(CLIENTS * 8)))
     assert set(statuses) == {200}
     return served.proxy.links()
@@ -27,7 +27,7 @@ def idle_connections(served: Served) -> int:
 
 @pytest.mark.parametrize("how", How)
 def test_cut_idle_connections_go_unnoticed(served: Served, how: How):
-    # Slowed down, so that the clients need connections at the same time.
+    # With a delay, so that the clients need connections at the same time.
     served.proxy.delay(0.005)
     several = idle_connections(served)
     served.proxy.delay(0)
@@ -37,7 +37,7 @@ def test_cut_idle_connections_go_unnoticed(served: Served, how: How):
 
 
 @pytest.mark.parametrize("how", How)
-def test_cut_idle_connections_go_unnoticed_by_clients_at_once(served: Served, how: How):
+def test_cut_idle_connections_go_unnoticed_by_concurrent_clients(served: Served, how: How):
     served.proxy.delay(0.005)
     assert idle_connections(served) > 1
     served.proxy.delay(0)

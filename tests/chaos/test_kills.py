@@ -3,7 +3,7 @@
 from testkit.kills import kill_and_start
 
 
-def test_after_kills_and_stops_at_random_moments_a_start_answers_and_no_row_is_lost(folder):
+def test_no_row_is_lost_by_kills_and_stops_at_random_moments(folder):
     report = kill_and_start(folder / "cluster", rounds=6, seed=12)
     assert report.wrong == []
     assert len(report.starts) == 6

@@ -7,14 +7,14 @@ import statistics
 from testkit.pressure import rush, steady
 from tests.chaos.conftest import Manage
 
-# The promises are 3 x for the longest wait and 50 ms, which the bench holds. A thread that has its
-# connection may still wait for the interpreter's lock, which is not fair, so here one in 100 may;
-# in a queue that serves at random one in 100 waits more than six times the median.
+# The bench asserts the promises: 3 x the median for the longest wait, and 50 ms. A thread with a
+# connection may still wait for the interpreter's lock, which is not fair, so here one wait in 100
+# may be longer; in a queue with random order, one in 100 exceeds six times the median.
 LONGEST_OVER_MEDIAN = 3.0
 SLOWEST_REFUSAL = 1.0
 
 
-def test_64_threads_on_8_connections_are_served_in_turn(manage: Manage):
+def test_64_threads_on_8_connections_are_served_in_order(manage: Manage):
     load = steady(manage(max_size=8), threads=64, seconds=2.0)
     assert load.errors == {}
     assert load.readings > 100
@@ -23,7 +23,7 @@ def test_64_threads_on_8_connections_are_served_in_turn(manage: Manage):
     assert all_but_a_hundredth <= LONGEST_OVER_MEDIAN * statistics.median(load.turns)
 
 
-def test_1000_threads_on_8_connections_are_all_answered_and_most_refused_at_once(manage: Manage):
+def test_1000_threads_on_8_connections_all_end_and_most_are_refused_at_once(manage: Manage):
     crowd = rush(manage(max_size=8, max_waiting=50), threads=1_000, hold=0.2)
     assert crowd.errors == {}
     assert crowd.broken == []

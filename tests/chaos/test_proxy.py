@@ -1,4 +1,4 @@
-"""The proxy does exactly what it says, or no other test here proves a thing."""
+"""The proxy works exactly as documented; the other chaos tests depend on it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MESSAGE = bytes(range(256)) * 4
 
 
 class Echo:
-    """A server that sends back what it gets, and remembers it."""
+    """A server that returns what it receives, and keeps a copy."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.got: list[bytes] = []
+        self.received: list[bytes] = []
         self.ended = threading.Semaphore(0)
         self._listener = listener
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -42,7 +42,7 @@ class Echo:
             while chunk := client.recv(65536):
                 got += chunk
                 client.sendall(chunk)
-        self.got.append(got)
+        self.received.append(got)
         self.ended.release()
 
 
@@ -67,7 +67,7 @@ def connect(proxy: Proxy) -> socket.socket:
 
 
 def read(client: socket.socket, count: int) -> bytes:
-    """`count` bytes, or fewer where the stream ends before."""
+    """`count` bytes, or fewer if the stream ends earlier."""
     got = b""
     while len(got) < count and (chunk := client.recv(count - len(got))):
         got += chunk
@@ -82,11 +82,11 @@ def test_bytes_arrive_unchanged_and_are_counted(echo: tuple[Echo, Proxy]):
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
     server.ended.acquire(timeout=10)
-    assert server.got == [MESSAGE]
+    assert server.received == [MESSAGE]
     assert proxy.passed() == dict.fromkeys(Direction, len(MESSAGE))
 
 
-def test_slow_reader_gets_all_of_a_long_stream(echo: tuple[Echo, Proxy]):
+def test_a_slow_reader_receives_a_long_stream_completely(echo: tuple[Echo, Proxy]):
     _, proxy = echo
     sent = MESSAGE * 4096
     with connect(proxy) as client:
@@ -98,20 +98,20 @@ def test_slow_reader_gets_all_of_a_long_stream(echo: tuple[Echo, Proxy]):
 
 @pytest.mark.parametrize("how", How)
 @pytest.mark.parametrize("count", [0, 1, 500, len(MESSAGE)])
-def test_cut_lets_exactly_so_many_bytes_up(echo: tuple[Echo, Proxy], count: int, how: How):
+def test_a_cut_passes_exactly_the_given_bytes_up(echo: tuple[Echo, Proxy], count: int, how: How):
     server, proxy = echo
     with connect(proxy) as client:
         proxy.cut_after(count, Direction.UP, how)
         client.sendall(MESSAGE)
         assert server.ended.acquire(timeout=10)
-        assert server.got == [MESSAGE[:count]]
+        assert server.received == [MESSAGE[:count]]
         assert_ended(client, how)
     assert not proxy.disarm()
 
 
 @pytest.mark.parametrize("how", How)
 @pytest.mark.parametrize("count", [0, 1, 500, len(MESSAGE)])
-def test_cut_lets_exactly_so_many_bytes_down(echo: tuple[Echo, Proxy], count: int, how: How):
+def test_a_cut_passes_exactly_the_given_bytes_down(echo: tuple[Echo, Proxy], count: int, how: How):
     _, proxy = echo
     with connect(proxy) as client:
         proxy.cut_after(count, Direction.DOWN, how)
@@ -160,7 +160,7 @@ def test_frozen_bytes_arrive_after_the_thaw(echo: tuple[Echo, Proxy]):
             assert read(meanwhile, 1) == b"b"
 
 
-def test_delay_holds_each_direction(echo: tuple[Echo, Proxy]):
+def test_a_delay_applies_to_each_direction(echo: tuple[Echo, Proxy]):
     _, proxy = echo
     with connect(proxy) as client:
         proxy.delay(0.05)

@@ -1,4 +1,4 @@
-"""PostgreSQL goes down and comes back under load. bench/restarts.py is the longer form."""
+"""PostgreSQL restarts under load. bench/restarts.py is the longer form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from embedded.cluster import EmbeddedCluster
 from testkit.restarts import restart_under_load
 from tests.chaos.conftest import Served
 
-# The promise is 1 s, which bench/restarts.py holds; this leaves room for a busy machine.
+# bench/restarts.py asserts the promise of 1 s; this leaves room for a busy machine.
 LONGEST_GAP = 3.0
 
 
@@ -16,6 +16,6 @@ def test_no_acknowledged_write_is_lost_or_doubled(cluster: EmbeddedCluster, serv
     )
     assert report.wrong == []
     assert set(report.statuses) <= {200, 201, 503, 504}
-    assert report.statuses[503], "the restarts were not felt"
+    assert report.statuses[503], "no request noticed the restarts"
     assert report.acknowledged
     assert max(report.gaps) < LONGEST_GAP

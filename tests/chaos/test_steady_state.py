@@ -1,4 +1,4 @@
-"""Nothing is kept that is not needed. bench/steady_state.py is the longer form."""
+"""No memory, descriptor or thread is leaked. bench/steady_state.py is the longer form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def assert_same(before: Holding, after: Holding) -> None:
     assert after.resident <= before.resident + NOISE_BYTES
 
 
-def test_opening_and_closing_leaves_nothing_behind(cluster: EmbeddedCluster):
+def test_opening_and_closing_managers_leaks_nothing(cluster: EmbeddedCluster):
     text = cluster.connection_string()
     open_and_close(text, 5)
     before = Holding.now()
@@ -23,7 +23,7 @@ def test_opening_and_closing_leaves_nothing_behind(cluster: EmbeddedCluster):
     assert_same(before, Holding.now())
 
 
-def test_calls_leave_nothing_behind(manage: Manage):
+def test_calls_leak_nothing(manage: Manage):
     manager = manage()
     call_over_and_over(manager, 1_000)
     before = Holding.now()

@@ -1,4 +1,4 @@
-"""While a database is known to be down, one probe at a time goes out and the rest fail at once."""
+"""While a database is down, one caller at a time probes it, and the others fail at once."""
 
 import threading
 
@@ -30,7 +30,7 @@ def breaker(clock):
 def opened(breaker):
     for _ in range(THRESHOLD):
         breaker.admit()
-        breaker.failed()
+        breaker.record_failure()
     return breaker
 
 
@@ -42,26 +42,28 @@ def refused(breaker):
 
 def test_it_opens_after_three_failures_in_a_row_and_not_before(breaker):
     for _ in range(THRESHOLD - 1):
-        breaker.failed()
+        breaker.record_failure()
     breaker.admit()
-    assert not breaker.open
-    breaker.failed()
-    assert breaker.open
+    assert breaker.state == "closed"
+    breaker.record_failure()
+    assert breaker.state == "open"
 
 
-def test_a_success_in_between_begins_the_count_anew(breaker):
+def test_a_success_resets_the_count_of_failures(breaker):
     for _ in range(10):
-        breaker.failed()
-        breaker.succeeded()
-    assert not breaker.open
+        breaker.record_failure()
+        breaker.record_success()
+    assert breaker.state == "closed"
 
 
-def test_while_open_a_caller_is_refused_at_once_and_told_when_to_come_back(opened):
+def test_while_open_a_caller_is_refused_at_once_with_a_retry_after(opened):
     assert refused(opened).retry_after >= 1
 
 
-def test_after_the_pause_one_probe_goes_out_and_the_rest_are_refused(opened, clock):
+def test_half_open_one_caller_probes_and_the_others_are_refused(opened, clock):
+    assert opened.state == "open"
     clock.now += FIRST_PAUSE
+    assert opened.state == "half-open"
     opened.admit()
     for _ in range(3):
         refused(opened)
@@ -70,44 +72,44 @@ def test_after_the_pause_one_probe_goes_out_and_the_rest_are_refused(opened, clo
 def test_a_probe_that_succeeds_closes_it(opened, clock):
     clock.now += FIRST_PAUSE
     opened.admit()
-    opened.succeeded()
-    assert not opened.open
+    opened.record_success()
+    assert opened.state == "closed"
     opened.admit()
     opened.admit()
 
 
-def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest(opened, clock):
+def test_each_failed_probe_doubles_the_pause_up_to_the_longest(opened, clock):
     pause = FIRST_PAUSE
     for _ in range(8):
         clock.now += pause * 0.99
         refused(opened)
         clock.now += pause * 0.02
         opened.admit()
-        opened.failed()
+        opened.record_failure()
         pause = min(pause * 2, LONGEST_PAUSE)
     assert pause == LONGEST_PAUSE
 
 
-def test_once_closed_the_pause_is_short_again(opened, clock):
+def test_closing_resets_the_pause(opened, clock):
     for _ in range(6):
         clock.now += LONGEST_PAUSE
         opened.admit()
-        opened.failed()
+        opened.record_failure()
     clock.now += LONGEST_PAUSE
     opened.admit()
-    opened.succeeded()
+    opened.record_success()
     for _ in range(THRESHOLD):
-        opened.failed()
+        opened.record_failure()
     clock.now += FIRST_PAUSE
     opened.admit()
 
 
-def test_of_many_that_ask_at_once_one_is_the_probe(opened, clock):
+def test_of_many_concurrent_callers_one_is_the_probe(opened, clock):
     clock.now += FIRST_PAUSE
     gate = threading.Barrier(16)
     admitted = []
 
-    def ask():
+    def connect():
         gate.wait()
         try:
             opened.admit()
@@ -115,7 +117,7 @@ def test_of_many_that_ask_at_once_one_is_the_probe(opened, clock):
             return
         admitted.append(True)
 
-    threads = [threading.Thread(target=ask) for _ in range(16)]
+    threads = [threading.Thread(target=connect) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Connection strings by the rules of [MS-ODBCSTR]: what is written is read back as it was."""
+"""Connection strings by the rules of [MS-ODBCSTR]: parsing restores what was written."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ SECRETS = ["secret", "}", "{", "a}b;c", "}}", "{x}", ";", "=", " a ", "a{b", 'a"
 
 
 @given(values=st.dictionaries(KEYS, VALUES, max_size=6))
-def test_what_is_written_is_read_back(values):
+def test_a_written_string_is_parsed_to_the_same_values(values):
     text = str(ConnectionString("").with_defaults(values))
     read = ConnectionString(text)
     assert {key: read.get(key) for key in values} == values
@@ -22,31 +22,31 @@ def test_what_is_written_is_read_back(values):
 
 
 @pytest.mark.parametrize("value", SECRETS)
-def test_a_value_in_braces_may_hold_any_character(value):
+def test_a_value_in_braces_may_contain_any_character(value):
     quoted = value.replace("}", "}}")
     read = ConnectionString(f"SERVER=a;PWD={{{quoted}}};DATABASE=b")
     assert (read.get("SERVER"), read.get("PWD"), read.get("DATABASE")) == ("a", value, "b")
 
 
 @pytest.mark.parametrize("value", SECRETS)
-def test_a_value_can_not_become_another_attribute(value):
+def test_a_value_cannot_become_another_attribute(value):
     read = ConnectionString(str(ConnectionString("A=1").with_defaults({"PWD": value})))
     assert read.get("PWD") == value
     assert repr(read) == "<ConnectionString of A, PWD>"
 
 
-def test_keys_are_looked_up_in_any_case_and_the_first_name_that_is_there_counts():
+def test_keys_are_case_insensitive_and_the_first_present_key_counts():
     read = ConnectionString("Server=a; uid = b ;")
     assert read.get("SERVER") == read.get("server") == "a"
     assert read.get("USER", "UID") == "b"
     assert read.get("PWD") is None
 
 
-def test_of_a_key_given_twice_the_first_counts():
+def test_of_duplicate_keys_the_first_counts():
     assert ConnectionString("Server=a;SERVER=b").get("server") == "a"
 
 
-def test_defaults_fill_what_is_absent_and_change_nothing_else():
+def test_defaults_add_absent_keys_and_change_no_other():
     given = ConnectionString("encrypt=no;SERVER=a")
     assert str(given.with_defaults({"Encrypt": "yes", "APP": "x"})) == "ENCRYPT=no;SERVER=a;APP=x"
     assert given.get("APP") is None
@@ -61,7 +61,7 @@ def test_stray_semicolons_and_blanks_do_not_matter(text):
     "text",
     ["secret", "A=1;secret", "A={secret", "=secret", "A=1;{secret}=2", "A={secret}x"],
 )
-def test_what_is_no_connection_string_is_refused_without_repeating_it(text):
+def test_an_invalid_connection_string_is_refused_without_its_values(text):
     with pytest.raises(ConnectionStringError) as raised:
         ConnectionString(text)
     assert "secret" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What other clients call a connection string, as the ODBC drivers want it."""
+"""Connection strings of other clients, translated for the ODBC drivers."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def postgresql(text):
     return dict(to_odbc(text, family="postgresql").values)
 
 
-def test_the_string_that_the_azure_portal_shows():
+def test_the_connection_string_of_the_azure_portal():
     assert sql_server(PORTAL.replace("{p}a;ss}", "pass")) == {
         "SERVER": "tcp:w.database.windows.net,1433",
         "DATABASE": "WWI",
@@ -42,7 +42,7 @@ def test_the_string_that_the_azure_portal_shows():
         ("a=b", "a=b"),
     ],
 )
-def test_a_quoted_password_of_ado_net_is_read_whole(spelt, password):
+def test_a_quoted_ado_net_password_is_parsed_completely(spelt, password):
     found = sql_server(f"Data Source=s;User ID=u;Password={spelt};Initial Catalog=d")
     assert (found["PWD"], found["DATABASE"]) == (password, "d")
 
@@ -69,7 +69,7 @@ def test_the_default_authentication_is_an_access_token(spelt):
         ("Sql Password", "SqlPassword"),
     ],
 )
-def test_other_authentications_have_the_drivers_names(spelt, translated):
+def test_other_authentications_get_the_drivers_names(spelt, translated):
     found = sql_server(f"Data Source=s;User ID=u;Password=p;Authentication={spelt}")
     assert found["AUTHENTICATION"] == translated
 
@@ -94,7 +94,7 @@ def test_each_keyword_of_ado_net(pair, key, value):
     assert sql_server(f"Data Source=s;{pair}").get(key) == value
 
 
-def test_an_odbc_string_stays_as_it_is():
+def test_an_odbc_string_is_not_changed():
     text = "DRIVER={ODBC Driver 18 for SQL Server};SERVER=s;DATABASE=d;UID=u;PWD={a;b};X=1"
     assert str(to_odbc(text, family="sqlserver")) == str(
         to_odbc(str(to_odbc(text, family="sqlserver")), family="sqlserver")
@@ -171,7 +171,7 @@ def test_strings_and_urls_of_postgresql(text, expected):
         ("Host=h;Password=sekret;Search Path=x", "postgresql", "Search Path"),
     ],
 )  # fmt: skip
-def test_what_can_not_be_translated_is_named_and_no_value_is(text, family, named):
+def test_the_error_has_the_untranslatable_keyword_and_no_value(text, family, named):
     with pytest.raises(ConnectionStringError) as raised:
         to_odbc(text, family=family)
     assert named.lower() in str(raised.value).lower()

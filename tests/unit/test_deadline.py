@@ -1,4 +1,4 @@
-"""One deadline a request, and the watch that cancels what overruns it."""
+"""The deadline of a request, and the watchdog that cancels statements at it."""
 
 import threading
 
@@ -13,30 +13,30 @@ PATIENCE_SECONDS = 10
 
 
 class Statement:
-    """Counts what the watch does to it; `cancelled` and `abandoned` are set when it happens."""
+    """A watched statement; `cancelled` and `abandoned` are set when the watchdog does so."""
 
     def __init__(self):
         self.cancelled, self.abandoned = threading.Event(), threading.Event()
 
-    def under(self, watch, seconds=SOON_SECONDS):
-        return watch.guard(Deadline(seconds), self.cancelled.set, self.abandoned.set)
+    def under(self, watchdog, seconds=SOON_SECONDS):
+        return watchdog.guard(Deadline(seconds), self.cancelled.set, self.abandoned.set)
 
 
 @pytest.fixture
-def watch():
+def watchdog():
     own = DeadlineWatchdog()
     yield own
     own.close()
 
 
-def overrun(watch):
-    """Return when the watch has cancelled a statement that was begun now."""
+def overrun(watchdog):
+    """Return when the watchdog has cancelled a statement that begins now."""
     later = Statement()
-    with later.under(watch):
+    with later.under(watchdog):
         assert later.cancelled.wait(PATIENCE_SECONDS)
 
 
-def test_what_remains_is_told_in_seconds_until_there_is_nothing_left():
+def test_remaining_is_in_seconds_until_the_deadline_has_passed():
     now = 100.0
     deadline = Deadline(2.5, clock=lambda: now)
     assert deadline.remaining() == 2.5
@@ -49,38 +49,38 @@ def test_what_remains_is_told_in_seconds_until_there_is_nothing_left():
         deadline.remaining()
 
 
-def test_a_statement_that_overruns_its_deadline_is_cancelled(watch):
+def test_a_statement_is_cancelled_at_its_deadline(watchdog):
     statement = Statement()
-    with statement.under(watch) as watched:
+    with statement.under(watchdog) as watched:
         assert statement.cancelled.wait(PATIENCE_SECONDS)
     assert watched.fired
 
 
-def test_a_statement_that_is_done_in_time_is_left_alone(watch):
+def test_a_statement_that_ends_in_time_is_not_cancelled(watchdog):
     statement = Statement()
-    with statement.under(watch) as watched:
+    with statement.under(watchdog) as watched:
         pass
-    overrun(watch)
+    overrun(watchdog)
     assert not watched.fired
     assert not statement.cancelled.is_set()
 
 
-def test_a_statement_that_failed_in_time_is_left_alone(watch):
+def test_a_statement_that_fails_in_time_is_not_cancelled(watchdog):
     statement = Statement()
-    with pytest.raises(ZeroDivisionError), statement.under(watch):
+    with pytest.raises(ZeroDivisionError), statement.under(watchdog):
         raise ZeroDivisionError
-    overrun(watch)
+    overrun(watchdog)
     assert not statement.cancelled.is_set()
 
 
-def test_a_deadline_that_is_nearer_than_those_under_watch_is_kept(watch):
+def test_a_later_statement_with_an_earlier_deadline_is_cancelled_first(watchdog):
     far, near = Statement(), Statement()
-    with far.under(watch, 60), near.under(watch):
+    with far.under(watchdog, 60), near.under(watchdog):
         assert near.cancelled.wait(PATIENCE_SECONDS)
         assert not far.cancelled.is_set()
 
 
-def test_statements_are_cancelled_in_the_order_of_their_deadlines(watch):
+def test_statements_are_cancelled_in_the_order_of_their_deadlines(watchdog):
     order = []
     last = threading.Event()
 
@@ -90,50 +90,50 @@ def test_statements_are_cancelled_in_the_order_of_their_deadlines(watch):
             last.set()
 
     for name, seconds in (("third", 0.15), ("first", 0.05), ("second", 0.1)):
-        watch.guard(Deadline(seconds), lambda name=name: cancel(name), lambda: None)
+        watchdog.guard(Deadline(seconds), lambda name=name: cancel(name), lambda: None)
     assert last.wait(PATIENCE_SECONDS)
     assert order == ["first", "second", "third"]
 
 
-def test_a_cancel_that_blocks_does_not_keep_the_others_waiting(watch):
+def test_a_cancel_that_blocks_does_not_delay_the_others(watchdog):
     release = threading.Event()
-    frozen = watch.guard(Deadline(SOON_SECONDS), release.wait, lambda: None)
+    frozen = watchdog.guard(Deadline(SOON_SECONDS), release.wait, lambda: None)
     try:
-        overrun(watch)
+        overrun(watchdog)
         assert frozen.fired
     finally:
         release.set()
 
 
-def test_a_cancel_that_fails_harms_nobody(watch):
+def test_a_cancel_that_fails_does_not_stop_the_watchdog(watchdog):
     def fail():
         raise OSError
 
-    watch.guard(Deadline(SOON_SECONDS), fail, lambda: None)
-    overrun(watch)
-    overrun(watch)
+    watchdog.guard(Deadline(SOON_SECONDS), fail, lambda: None)
+    overrun(watchdog)
+    overrun(watchdog)
 
 
-def test_a_statement_that_a_cancel_does_not_end_is_abandoned(watch, monkeypatch):
+def test_a_statement_that_survives_its_cancel_is_abandoned(watchdog, monkeypatch):
     monkeypatch.setattr(module, "CANCEL_GRACE_SECONDS", SOON_SECONDS)
     statement = Statement()
-    with statement.under(watch):
+    with statement.under(watchdog):
         assert statement.abandoned.wait(PATIENCE_SECONDS)
     assert statement.cancelled.is_set()
 
 
-def test_a_statement_that_its_cancel_ends_is_not_abandoned(watch, monkeypatch):
+def test_a_statement_that_ends_on_its_cancel_is_not_abandoned(watchdog, monkeypatch):
     monkeypatch.setattr(module, "CANCEL_GRACE_SECONDS", 30 * SOON_SECONDS)
     ended = Statement()
-    with ended.under(watch):
+    with ended.under(watchdog):
         ended.cancelled.wait(PATIENCE_SECONDS)
     never = Statement()
-    with never.under(watch):
+    with never.under(watchdog):
         assert never.abandoned.wait(PATIENCE_SECONDS)
     assert not ended.abandoned.is_set()
 
 
-def test_the_handle_is_freed_after_the_cancel_that_uses_it(watch):
+def test_the_handle_is_freed_after_the_cancel_that_uses_it(watchdog):
     order = []
     begun, release, freed = threading.Event(), threading.Event(), threading.Event()
 
@@ -146,7 +146,7 @@ def test_the_handle_is_freed_after_the_cancel_that_uses_it(watch):
         order.append("freed")
         freed.set()
 
-    with watch.guard(Deadline(SOON_SECONDS), cancel, lambda: None) as watched:
+    with watchdog.guard(Deadline(SOON_SECONDS), cancel, lambda: None) as watched:
         assert begun.wait(PATIENCE_SECONDS)
     watched.when_cancelled(free)
     assert order == []
@@ -155,39 +155,39 @@ def test_the_handle_is_freed_after_the_cancel_that_uses_it(watch):
     assert order == ["cancelled", "freed"]
 
 
-def test_the_handle_of_a_statement_that_was_not_cancelled_is_freed_at_once(watch):
+def test_the_handle_of_a_statement_that_was_not_cancelled_is_freed_at_once(watchdog):
     freed = []
-    with Statement().under(watch, 60) as watched:
+    with Statement().under(watchdog, 60) as watched:
         pass
     watched.when_cancelled(lambda: freed.append(True))
     assert freed == [True]
 
 
-def test_a_thousand_statements_share_one_thread(watch):
+def test_a_thousand_statements_share_one_thread(watchdog):
     before = threading.active_count()
     for _ in range(1000):
-        with Statement().under(watch, 60):
+        with Statement().under(watchdog, 60):
             pass
     assert threading.active_count() <= before + 1
 
 
-def test_close_ends_the_thread_and_cancels_nothing(watch):
+def test_close_ends_the_thread_and_cancels_nothing(watchdog):
     statement = Statement()
-    statement.under(watch, 60)
+    statement.under(watchdog, 60)
     thread = next(t for t in threading.enumerate() if t.name == "deadline")
-    watch.close()
+    watchdog.close()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert not statement.cancelled.is_set()
 
 
-def test_a_watch_serves_from_many_threads_at_once(watch):
+def test_a_watchdog_is_safe_to_use_from_many_threads(watchdog):
     statements = [Statement() for _ in range(50)]
     gate = threading.Barrier(len(statements))
 
     def run(statement):
         gate.wait()
-        with statement.under(watch):
+        with statement.under(watchdog):
             statement.cancelled.wait(PATIENCE_SECONDS)
 
     threads = [threading.Thread(target=run, args=(s,)) for s in statements]

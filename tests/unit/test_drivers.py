@@ -1,4 +1,4 @@
-"""The ODBC driver: the newest that is installed, or one sentence that says what to install."""
+"""The ODBC driver: the newest installed one, or an error with the package to install."""
 
 import pyodbc
 import pytest
@@ -10,7 +10,7 @@ from database.dialects import Driver, DriverMissing, find_driver, refuse_token_i
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Makes the machine one that has these drivers and no other, in no file either."""
+    """Install exactly the named drivers, as far as this process can see."""
 
     def have(*names):
         monkeypatch.setattr(pyodbc, "drivers", lambda: list(names))
@@ -20,24 +20,24 @@ def installed(monkeypatch):
     return have
 
 
-def test_the_newest_of_microsofts_drivers_is_taken_by_its_number(installed):
+def test_microsofts_driver_with_the_highest_version_is_used(installed):
     installed("ODBC Driver 9 for SQL Server", "ODBC Driver 18 for SQL Server", "SQLite3")
     assert find_driver("sqlserver") == "ODBC Driver 18 for SQL Server"
 
 
-def test_without_psqlodbc_one_sentence_says_what_to_type(installed):
+def test_without_psqlodbc_the_error_has_the_command_to_install_it(installed):
     installed("SQLite3")
     with pytest.raises(DriverMissing, match=r"\(SQLite3\): run `apt-get install odbc-postgresql`"):
         find_driver("postgresql")
 
 
-def test_without_microsofts_driver_one_sentence_says_what_to_install(installed):
+def test_without_microsofts_driver_the_error_has_the_package_to_install(installed):
     installed()
     with pytest.raises(DriverMissing, match=r"\(none\): install the package mssql-python"):
         find_driver("sqlserver")
 
 
-def test_a_named_driver_that_is_not_there_is_told_with_those_that_are(installed):
+def test_the_error_for_a_missing_driver_lists_the_installed_ones(installed):
     installed("SQLite3", "ODBC Driver 18 for SQL Server")
     with pytest.raises(DriverMissing) as raised:
         Driver("Driver={ODBC Driver 13 for SQL Server};Server=x;UID=a", family="sqlserver")
@@ -48,7 +48,7 @@ def test_a_named_driver_that_is_not_there_is_told_with_those_that_are(installed)
 @pytest.mark.parametrize(
     "text", ["UID=a", "User=a", "PWD=", "Authentication=x", "Trusted_Connection=yes"]
 )
-def test_a_string_that_names_a_user_wants_no_token(installed, text):
+def test_a_string_that_names_a_user_needs_no_token(installed, text):
     installed("ODBC Driver 18 for SQL Server")
     assert not Driver(f"Server=x;{text}", family="sqlserver").wants_token
     assert Driver("Server=x", family="sqlserver").wants_token
@@ -56,11 +56,11 @@ def test_a_string_that_names_a_user_wants_no_token(installed, text):
 
 @pytest.mark.parametrize("server", ["x.database.windows.net", "10.0.0.1", "localhost.example"])
 @pytest.mark.parametrize("encrypt", ["no", "No", "optional", "false"])
-def test_a_token_does_not_travel_in_clear(server, encrypt):
+def test_a_token_is_not_sent_unencrypted(server, encrypt):
     with pytest.raises(ValueError, match="Set Encrypt=yes"):
         refuse_token_in_clear(ConnectionString(f"Server={server};Encrypt={encrypt}"))
 
 
 @pytest.mark.parametrize("server", ["localhost", "127.0.0.1,1433", "tcp:localhost,14330", "::1"])
-def test_a_token_may_go_in_clear_to_this_machine(server):
+def test_a_token_may_be_sent_unencrypted_to_this_machine(server):
     refuse_token_in_clear(ConnectionString(f"Server={server};Encrypt=no"))

@@ -1,4 +1,4 @@
-"""What one borrower at a time sees of the pool; a fake clock, no second thread unless named."""
+"""The pool with one thread and a fake clock; a test that needs a second thread starts it."""
 
 import gc
 import logging
@@ -34,7 +34,7 @@ class Connection:
 
 
 class Server:
-    """Where the connections come from: counts them, and fails when told to."""
+    """Opens connections, counts them, and raises `failure` if there is one."""
 
     def __init__(self):
         self.made = []
@@ -91,7 +91,7 @@ def make(server, clock):
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"max_size": 0}, "max_size must be at least 1, not 0."),
         ({"min_size": -1}, "min_size must not be negative, and is -1."),
@@ -107,10 +107,10 @@ def make(server, clock):
         ({"lifetime_jitter": 1}, "lifetime_jitter 1 is not in [0, 1)."),
     ],
 )
-def test_contradictory_options_are_refused_with_a_sentence(make, options, sentence):
+def test_contradictory_options_are_refused_with_a_message(make, options, message):
     with pytest.raises(ValueError) as caught:
         make(**options)
-    assert str(caught.value) == sentence
+    assert str(caught.value) == message
 
 
 def test_errors_have_one_base():
@@ -122,7 +122,7 @@ def test_nothing_is_connected_before_the_first_checkout(make, server):
     assert server.made == []
 
 
-def test_the_connection_last_returned_is_lent_first(make):
+def test_the_connection_checked_in_last_is_checked_out_first(make):
     pool = make()
     first, second = pool.checkout(), pool.checkout()
     expected = second.connection
@@ -131,7 +131,7 @@ def test_the_connection_last_returned_is_lent_first(make):
     assert pool.checkout().connection is expected
 
 
-def test_connect_is_told_the_time_left_of_the_checkout(make, server):
+def test_connect_receives_the_time_left_of_the_checkout(make, server):
     pool = make(acquire_timeout=7.0)
     leases = [pool.checkout(), pool.checkout(timeout=2.5)]
     assert server.budgets == [7.0, 2.5]
@@ -161,7 +161,7 @@ def test_a_lease_ends_exactly_once(make, server):
     assert server.made[0].closed == 1
 
 
-def test_a_late_second_checkin_does_not_return_the_next_borrowers_connection(make):
+def test_a_late_second_checkin_does_not_end_the_next_lease(make):
     pool = make()
     first = pool.checkout()
     first.checkin()
@@ -171,7 +171,7 @@ def test_a_late_second_checkin_does_not_return_the_next_borrowers_connection(mak
     second.checkin()
 
 
-def test_an_error_in_the_body_is_no_verdict_on_the_connection(make, server):
+def test_an_error_in_the_body_checks_the_connection_in(make, server):
     pool = make()
     with pytest.raises(KeyError), pool.checkout():
         raise KeyError
@@ -179,14 +179,14 @@ def test_an_error_in_the_body_is_no_verdict_on_the_connection(make, server):
 
 
 @pytest.mark.parametrize("death", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_a_body_that_dies_takes_its_connection_along(make, server, death):
+def test_a_body_that_was_stopped_evicts_its_connection(make, server, death):
     pool = make()
     with pytest.raises(death), pool.checkout():
         raise death
     assert (pool.stats().size, server.made[0].closed) == (0, 1)
 
 
-def test_an_owner_who_evicted_in_the_body_is_not_overruled(make):
+def test_an_evict_in_the_body_is_final(make):
     pool = make()
     with pytest.raises(OSError), pool.checkout() as lease:
         lease.evict()
@@ -195,7 +195,7 @@ def test_an_owner_who_evicted_in_the_body_is_not_overruled(make):
 
 
 @pytest.mark.parametrize("failure", [OSError("refused"), KeyboardInterrupt()])
-def test_a_failed_connect_reaches_the_borrower_and_frees_the_place(make, server, failure):
+def test_a_failed_connect_raises_in_the_checkout_and_frees_the_place(make, server, failure):
     pool = make(max_size=1)
     server.failure = failure
     with pytest.raises(type(failure)) as caught:
@@ -206,7 +206,7 @@ def test_a_failed_connect_reaches_the_borrower_and_frees_the_place(make, server,
     pool.checkout().checkin()
 
 
-def test_a_timeout_tells_the_counts_and_the_last_connect_failure(make, server):
+def test_a_timeout_has_the_counts_and_the_last_connect_failure(make, server):
     pool = make(name="wwif", max_size=2)
     lease = pool.checkout()
     server.failure = OSError("login failed")
@@ -218,7 +218,9 @@ def test_a_timeout_tells_the_counts_and_the_last_connect_failure(make, server):
         "Pool 'wwif': no connection in time (total 2, in use 1, idle 0, connecting 1, waiting 0)."
     )
     assert repr(caught.value.__cause__) == "OSError('login failed')"
-    assert caught.value.__cause__.__traceback__ is None, "it would keep a borrower's frames alive"
+    assert caught.value.__cause__.__traceback__ is None, (
+        "it would keep the frames of the checkout alive"
+    )
     server.failure = None
     lease.evict()
     lease = pool.checkout()
@@ -227,7 +229,7 @@ def test_a_timeout_tells_the_counts_and_the_last_connect_failure(make, server):
     assert caught.value.__cause__ is None, "the last connect succeeded"
 
 
-def test_a_failure_that_cannot_be_copied_is_still_told(make, server):
+def test_a_failure_that_cannot_be_copied_is_still_reported(make, server):
     class Awkward(Exception):
         def __init__(self, code, text):
             super().__init__(f"{code}: {text}")
@@ -323,7 +325,7 @@ def test_a_connection_that_outlived_its_time_is_closed_at_checkin(make, server, 
     assert (pool.stats().size, server.open) == (0, [])
 
 
-def test_the_unused_idle_out_but_never_below_min_size(make, server, clock):
+def test_unused_connections_idle_out_down_to_min_size(make, server, clock):
     pool = make(min_size=2, max_size=5, max_idle=60.0)
     leases = [pool.checkout() for _ in range(5)]
     for lease in leases:
@@ -334,13 +336,13 @@ def test_the_unused_idle_out_but_never_below_min_size(make, server, clock):
     clock.now += 30
     pool.maintain()
     assert pool.stats().idle == 2
-    assert server.made[4] in server.open, "the one in demand stays"
+    assert server.made[4] in server.open, "the one in use stays"
     clock.now += 1000
     pool.maintain()
     assert (pool.stats().idle, pool.stats().expired_total) == (2, 3)
 
 
-def test_maintain_replaces_what_min_size_has_lost(make, server, clock):
+def test_maintain_connects_up_to_min_size(make, server, clock):
     pool = make(min_size=2, max_lifetime=100.0)
     pool.maintain()
     assert (pool.stats().idle, len(server.made)) == (2, 2)
@@ -353,14 +355,14 @@ def test_maintain_survives_a_database_that_is_down(make, server, caplog):
     pool = make(min_size=3)
     server.failure = OSError("down")
     pool.maintain()
-    assert pool.stats().connect_failures_total == 1, "one try a pass"
+    assert pool.stats().connect_failures_total == 1, "one attempt per pass"
     assert "min_size is not reached" in caplog.text
     server.failure = None
     pool.maintain()
     assert pool.stats().idle == 3
 
 
-def test_invalidate_retires_the_whole_generation_and_nothing_younger(make, server):
+def test_invalidate_retires_the_whole_generation_and_nothing_newer(make, server):
     pool = make()
     out, idle = pool.checkout(), pool.checkout()
     idle.checkin()
@@ -386,7 +388,7 @@ def test_a_connection_begun_before_invalidate_belongs_to_the_old_generation(make
     assert (server.open, pool.stats().size) == ([], 0)
 
 
-def test_close_ends_idle_connections_now_and_the_others_as_they_come_back(make, server):
+def test_close_closes_idle_connections_now_and_the_others_at_checkin(make, server):
     pool = make()
     out, idle = pool.checkout(), pool.checkout()
     idle.checkin()
@@ -434,14 +436,14 @@ def test_a_close_that_raises_does_not_stop_the_others(make, server):
     assert server.open == []
 
 
-def test_the_observer_hears_what_was_waited_connected_and_used(make, clock):
-    heard = []
+def test_waiting_connecting_and_usage_are_observed(make, clock):
+    observed = []
 
     def connect(_):
         clock.now += 2
         return Connection()
 
-    pool = make(observe=lambda event, seconds: heard.append((event, seconds)))
+    pool = make(observe=lambda event, seconds: observed.append((event, seconds)))
     pool._open_connection = connect
     lease = pool.checkout()
     clock.now += 5
@@ -449,7 +451,7 @@ def test_the_observer_hears_what_was_waited_connected_and_used(make, clock):
     lease = pool.checkout()
     clock.now += 7
     lease.evict()
-    assert heard == [
+    assert observed == [
         ("connect_seconds", 2),
         ("wait_seconds", 2),
         ("usage_seconds", 5),
@@ -458,14 +460,14 @@ def test_the_observer_hears_what_was_waited_connected_and_used(make, clock):
     ]
 
 
-def test_an_observer_that_fails_costs_no_connection(make, caplog):
+def test_an_observer_that_fails_loses_no_connection(make, caplog):
     pool = make(observe=lambda event, seconds: 1 / 0)
     pool.checkout().checkin()
     assert (pool.stats().idle, pool.stats().size) == (1, 1)
     assert "observe('connect_seconds') failed" in caplog.text
 
 
-def test_a_leak_is_reported_once_and_names_the_borrower(make, clock, caplog):
+def test_a_leak_is_logged_once_with_its_checkout(make, clock, caplog):
     pool = make(leak_threshold=30.0)
     kept = []
 
@@ -490,60 +492,71 @@ def test_a_leak_is_reported_once_and_names_the_borrower(make, clock, caplog):
     kept.pop().checkin()
     clock.now += 100
     pool.maintain()
-    assert len(caplog.records) == 1, "an idle connection is nobody's leak"
+    assert len(caplog.records) == 1, "an idle connection is no leak"
 
 
 def test_a_lease_dropped_without_checkin_is_evicted_and_logged(make, server, caplog):
     pool = make(max_size=1)
     pool.checkout()
-    assert (pool.stats().size, pool.stats().lost_total, server.open) == (0, 1, [])
+    assert (pool.stats().size, pool.stats().lost_total) == (0, 1)
+    assert server.open == []
     assert "dropped without checkin" in caplog.text
 
 
-def test_a_lease_dropped_in_a_cycle_names_its_borrower(make, caplog):
+def test_a_lease_dropped_in_a_cycle_is_logged_with_its_checkout(make, caplog):
     pool = make(leak_threshold=60.0)
     cycle = [pool.checkout()]
     cycle.append(cycle)
     del cycle
     gc.collect()
     assert (pool.stats().size, pool.stats().lost_total) == (0, 1)
-    assert "test_a_lease_dropped_in_a_cycle_names_its_borrower" in caplog.text
+    assert "test_a_lease_dropped_in_a_cycle_is_logged_with_its_checkout" in caplog.text
 
 
-@pytest.mark.parametrize("release", ["checkout", "checkin", "stats"])
-def test_a_lease_collected_while_the_lock_is_held_is_taken_in_at_its_release(make, release):
+def test_collecting_a_lease_runs_no_pool_code(make, server):
     pool = make()
-    dropped, idle, out = pool.checkout(), pool.checkout(), pool.checkout()
-    connection = dropped.connection
-    idle.checkin()
-    with pool._lock:  # the garbage collector may run anywhere, here too
-        del dropped
-        assert connection.closed == 0
-    kept = {"checkout": pool.checkout, "checkin": out.checkin, "stats": pool.stats}[release]()
-    assert connection.closed == 1
+    lease = pool.checkout()
+    with pool._state.lock:  # the garbage collector may run here too
+        del lease
+    assert len(server.open) == 1
     assert pool.stats().lost_total == 1
-    del kept
+    assert server.open == []
 
 
-def test_a_waiter_that_gave_up_is_passed_over_and_nothing_leaks(make, clock):
+@pytest.mark.parametrize("look", ["stats", "maintain", "close"])
+def test_a_dropped_lease_is_reclaimed_the_next_time_the_pool_looks(make, server, look):
+    pool = make()
+    pool.checkout()
+    getattr(pool, look)()
+    assert (server.open, pool.stats().lost_total) == ([], 1)
+
+
+def test_a_checkout_reclaims_a_dropped_lease_instead_of_waiting(make):
+    pool = make(max_size=1)
+    pool.checkout()
+    pool.checkout(timeout=5).checkin()
+    assert pool.stats().lost_total == 1
+
+
+def test_a_waiter_that_timed_out_has_left_the_queue(make, clock):
     pool = make(max_size=1)
     lease = pool.checkout()
     connection = lease.connection
     gone, next_in_line = pool._enqueue(clock.now), pool._enqueue(clock.now)
-    gone.give_up()
+    with pytest.raises(PoolTimeout):
+        pool._complete(gone, clock.now)
     lease.checkin()
-    assert gone.set(object()) is False
+    assert gone.outcome is None
     assert pool._complete(next_in_line, clock.now).connection is connection
-    pool._hand_back(gone)
     assert (pool.stats().waiting, pool.stats().in_use) == (0, 1)
 
 
-def test_repr_tells_active_idle_connecting_and_queued(make, clock):
+def test_repr_has_the_counts(make, clock):
     pool = make(name="taxi", max_size=2)
     leases = [pool.checkout(), pool.checkout()]
     waiter = pool._enqueue(clock.now)
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=2 idle=0 connecting=0 waiting=1>"
-    pool._hand_back(waiter)
+    pool._abandon(waiter)
     leases[0].checkin()
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=1 idle=1 connecting=0 waiting=0>"
     pool.close()
@@ -566,7 +579,7 @@ def test_the_housekeeper_starts_with_the_first_checkout_and_ends_with_close(serv
     pool = Pool(connect, close=server.close, min_size=3, name="wwif")
     assert housekeepers() == []
     lease = pool.checkout()
-    assert filled.wait(5), "min_size is kept without being asked"
+    assert filled.wait(5), "min_size is reached without another checkout"
     (thread,) = housekeepers()
     assert (thread.daemon, thread.name) == (True, "wwif housekeeper")
     lease.checkin()
@@ -575,7 +588,7 @@ def test_the_housekeeper_starts_with_the_first_checkout_and_ends_with_close(serv
     assert server.open == []
 
 
-def test_no_housekeeper_where_there_is_nothing_to_keep(server):
+def test_no_housekeeper_without_periodic_work(server):
     pool = Pool(server.connect, close=server.close, max_idle=math.inf, max_lifetime=math.inf)
     pool.checkout().checkin()
     assert housekeepers() == []
@@ -594,7 +607,7 @@ def test_the_housekeeper_keeps_no_pool_alive(server):
 
 
 def run_script(body):
-    """Run `body` in an interpreter of its own, where a fork finds no foreign threads."""
+    """Run `body` in an interpreter of its own, without other threads at the fork."""
     preamble = "import os, socket, sys, threading\nfrom database.pool import Pool, PoolClosed\n"
     return subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", preamble + body],
@@ -646,7 +659,7 @@ class Connection:
 
 
 @needs_fork
-def test_a_forked_child_has_a_pool_of_its_own_and_leaves_the_parents_alone(_):
+def test_a_forked_child_starts_empty_and_leaves_the_parents_connections_alone(_):
     done = run_script(
         SOCKET_POOL
         + """
@@ -658,7 +671,7 @@ if child == 0:
     assert pool.stats().size == 0
     inherited = held
     inherited.checkin()
-    assert pool.stats().idle == 0, "a lease of the parent's is not returned here"
+    assert pool.stats().idle == 0, "the parent's connection is not pooled in the child"
     with pool.checkout() as lease:
         assert lease.connection.pid == os.getpid()
         assert lease.connection.ask(b"child") == b"CHILD"
@@ -680,7 +693,7 @@ assert pool.close(timeout=5)
 
 
 @needs_fork
-def test_a_fork_while_another_thread_holds_the_lock_gives_the_child_a_free_one(_):
+def test_a_fork_while_a_thread_holds_the_lock_gives_the_child_a_free_one(_):
     done = run_script(
         """
 pool = Pool(lambda remaining: object(), close=lambda connection: None)
@@ -688,7 +701,7 @@ pool.checkout().checkin()
 locked, forked = threading.Event(), threading.Event()
 
 def hold():
-    with pool._lock:
+    with pool._state.lock:
         locked.set()
         forked.wait()
 
@@ -725,11 +738,11 @@ def test_an_uncontended_checkout_and_checkin_stay_cheap(server):
     pool.close()
 
 
-def test_everything_public_is_named():
+def test_every_public_name_exists():
     assert all(hasattr(pool_module, name) for name in pool_module.__all__)
 
 
-# A database that takes no more connections
+# A database that accepts no more connections
 
 
 class AtLimit(Exception):
@@ -752,21 +765,21 @@ def full(make, server):
     return pool, held
 
 
-def test_a_refused_connection_is_waited_for_among_the_pool_s_own(full, server):
+def test_after_a_refused_connect_a_checkout_waits_for_the_pool_s_own_connections(full, server):
     pool, held = full
-    given = []
-    thread = threading.Thread(target=lambda: given.append(pool.checkout(timeout=5)))
+    leases = []
+    thread = threading.Thread(target=lambda: leases.append(pool.checkout(timeout=5)))
     thread.start()
     eventually(lambda: len(server.budgets) == 2 and pool.stats().waiting == 1)
     connection = held.connection
     held.checkin()
     thread.join(5)
-    assert given[0].connection is connection
-    assert len(server.budgets) == 2, "refused once, and not asked again meanwhile"
-    given[0].checkin()
+    assert leases[0].connection is connection
+    assert len(server.budgets) == 2, "refused once, and not attempted again meanwhile"
+    leases[0].checkin()
 
 
-def test_the_wait_for_one_s_own_ends_with_the_checkout_s_time(full):
+def test_the_wait_after_a_refused_connect_ends_with_the_acquire_timeout(full):
     pool, held = full
     with pytest.raises(PoolTimeout) as raised:
         pool.checkout(timeout=0.05)
@@ -775,7 +788,7 @@ def test_the_wait_for_one_s_own_ends_with_the_checkout_s_time(full):
     held.checkin()
 
 
-def test_a_pool_without_connections_reports_the_refusal(make, server):
+def test_a_pool_without_connections_raises_the_refusal(make, server):
     pool = make(refused=lambda error: True)
     server.failure = AtLimit()
     with pytest.raises(AtLimit):
@@ -783,20 +796,20 @@ def test_a_pool_without_connections_reports_the_refusal(make, server):
     assert pool.stats().size == 0
 
 
-def test_connections_are_made_again_when_the_last_one_has_ended(full, server):
+def test_connecting_resumes_when_the_last_connection_was_evicted(full, server):
     pool, held = full
-    given = []
-    thread = threading.Thread(target=lambda: given.append(pool.checkout(timeout=5)))
+    leases = []
+    thread = threading.Thread(target=lambda: leases.append(pool.checkout(timeout=5)))
     thread.start()
     eventually(lambda: pool.stats().waiting == 1)
     server.failure = None
     held.evict()
     thread.join(5)
-    assert given[0].connection is server.made[-1]
-    given[0].checkin()
+    assert leases[0].connection is server.made[-1]
+    leases[0].checkin()
 
 
-def test_connections_are_made_again_after_a_pause(full, server, clock):
+def test_connecting_resumes_after_a_pause(full, server, clock):
     pool, held = full
     with pytest.raises(PoolTimeout):
         pool.checkout(timeout=0.05)

@@ -1,7 +1,7 @@
-"""The pool against a model of it: every order of events that hypothesis can think of, one thread.
+"""The pool against a model of it, in one thread: hypothesis generates the orders of events.
 
-The two halves of a waiting checkout, joining the queue and taking what it gives, are driven one by
-one, so that anything may happen between them.
+The two halves of a waiting checkout, joining the queue and completing it, are separate rules, so
+that any event can happen between them.
 """
 
 from hypothesis import HealthCheck, settings
@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from database.pool import Pool, PoolClosed, PoolQueueFull, PoolTimeout
-from database.pool.lease import CLOSED, PERMIT, Lease
+from database.pool.lease import Lease
+from database.pool.waiter import Signal
 
 MAX_WAITING = 3
 LIFETIME = 100.0
 MAX_IDLE = 40.0
 BYPASS = 5.0
-LIFE = 30  # events before the pool may be closed: little happens to a closed one
+LIFE = 30  # events before the pool may be closed, after which few rules apply
 
 
 class Connection:
@@ -23,16 +24,16 @@ class Connection:
         self.born = born
         self.closed = 0
         self.alive = True
-        self.retired = False  # by an invalidate that came after it
+        self.retired = False  # by an invalidate after it was opened
 
 
 def draw_one(data, items):
-    # By its index: hypothesis would keep a sampled lease alive.
+    # By index: hypothesis would keep a sampled lease alive.
     return items[data.draw(st.integers(0, len(items) - 1))]
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Model: `idle` is the stack of idle connections, `leases` those out, `queue` the waiters."""
+    """The model: `idle` is the stack of idle connections, `leases` are in use, `queue` waits."""
 
     @initialize(max_size=st.integers(1, 3), data=st.data())
     def open(self, max_size, data):
@@ -45,9 +46,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.made = []
         self.idle = []
         self.leases = []
-        self.ended = []
         self.queue = []
-        self.tickets = []  # waiters that have not yet looked at their outcome
+        self.tickets = []  # waiters that have not been completed
         self.pool = Pool(
             self.connect,
             close=self.close_connection,
@@ -65,14 +65,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     def connect(self, remaining):
         assert remaining > 0
-        assert not self.pool._lock.locked(), "connecting happens outside the lock"
+        assert not self.pool._state.lock.locked(), "connecting happens outside the lock"
         if self.down:
             raise OSError("down")
         self.made.append(Connection(self.now))
         return self.made[-1]
 
     def close_connection(self, connection):
-        assert not self.pool._lock.locked(), "closing happens outside the lock"
+        assert not self.pool._state.lock.locked(), "closing happens outside the lock"
         connection.closed += 1
 
     # The model
@@ -84,14 +84,15 @@ class PoolMachine(RuleBasedStateMachine):
         return ticket.outcome is not None
 
     def is_queue_full(self):
-        """Those who gave up a moment ago and have not left yet count, too."""
-        return len(self.queue) + len(self.ended) >= MAX_WAITING
+        return len(self.queue) >= MAX_WAITING
 
     def pending(self):
-        """Places given to waiters that have not taken them yet: (permits, connections)."""
-        outcomes = [t.outcome for t in self.tickets if t.outcome is not CLOSED]
-        permits = sum(outcome is PERMIT for outcome in outcomes)
-        handed = [o.connection for o in outcomes if o is not PERMIT and hasattr(o, "connection")]
+        """What waiters have received and not used yet: (number of permits, connections)."""
+        outcomes = [t.outcome for t in self.tickets if t.outcome is not Signal.CLOSED]
+        permits = sum(outcome is Signal.PERMIT for outcome in outcomes)
+        handed = [
+            o.connection for o in outcomes if o is not Signal.PERMIT and hasattr(o, "connection")
+        ]
         return permits, handed
 
     def places_taken(self):
@@ -99,12 +100,12 @@ class PoolMachine(RuleBasedStateMachine):
         return len(self.idle) + len(self.leases) + permits + len(handed)
 
     def expect_next(self):
-        """Let the model drop from its stack what the pool would find expired."""
+        """Drop the idle connections that the pool would find expired."""
         while self.idle and self.expired(self.idle[-1]):
             self.idle.pop()
 
-    def give_back(self, connection):
-        """The model of a connection that comes back in good health."""
+    def checked_in(self, connection):
+        """The model of the checkin of a healthy connection."""
         if self.closed or connection.retired or self.expired(connection):
             self.freed()
         elif self.queue:
@@ -113,18 +114,18 @@ class PoolMachine(RuleBasedStateMachine):
             self.idle.append(connection)
 
     def freed(self):
-        """The model of a place that becomes free."""
+        """The model of a place that became free."""
         if self.queue:
-            self.expect_served(PERMIT)
+            self.expect_served(Signal.PERMIT)
 
     def expect_served(self, what):
         head = self.queue.pop(0)
         outcome = head.outcome
-        assert outcome is PERMIT if what is PERMIT else outcome.connection is what, (
-            "the first in the queue gets what is free"
+        assert outcome is Signal.PERMIT if what is Signal.PERMIT else outcome.connection is what, (
+            "the first in the queue is served first"
         )
 
-    # Borrowing
+    # Checkout
 
     @precondition(lambda self: not self.closed)
     @rule()
@@ -177,11 +178,11 @@ class PoolMachine(RuleBasedStateMachine):
         elif self.idle:
             assert ticket.outcome.connection is self.idle.pop()
         else:
-            assert ticket.outcome is PERMIT
+            assert ticket.outcome is Signal.PERMIT
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
-    def take_what_the_queue_gave(self, data):
+    def complete_a_checkout(self, data):
         ticket = draw_one(data, self.tickets)
         self.tickets.remove(ticket)
         outcome = ticket.outcome
@@ -190,16 +191,16 @@ class PoolMachine(RuleBasedStateMachine):
             self.queue.remove(ticket)
         late = data.draw(st.booleans())
         try:
-            # a waiter without an outcome would really wait, hence no time left for it
+            # A waiter without an outcome would really wait, so it gets no time.
             slot = self.pool._complete(ticket, self.now + (0 if late or waits else 10))
         except PoolTimeout:
-            assert waits or (late and (outcome is PERMIT or not outcome.connection.alive))
+            assert waits or (late and (outcome is Signal.PERMIT or not outcome.connection.alive))
             if not waits:
                 self.freed()
         except PoolClosed:
             assert self.closed
         except OSError:
-            assert self.down and (outcome is PERMIT or not outcome.connection.alive)
+            assert self.down and (outcome is Signal.PERMIT or not outcome.connection.alive)
             self.freed()
         else:
             lease = Lease(self.pool, slot)
@@ -215,25 +216,11 @@ class PoolMachine(RuleBasedStateMachine):
         outcome = ticket.outcome
         if outcome is None:
             self.queue.remove(ticket)
-        self.pool._hand_back(ticket)
-        if outcome is PERMIT:
+        self.pool._abandon(ticket)
+        if outcome is Signal.PERMIT:
             self.freed()
-        elif outcome is not None and outcome is not CLOSED:
-            self.give_back(outcome.connection)
-
-    @precondition(lambda self: self.queue)
-    @rule(data=st.data())
-    def give_up_without_having_left_the_queue_yet(self, data):
-        ticket = draw_one(data, self.queue)
-        ticket.give_up()
-        self.queue.remove(ticket)
-        self.tickets.remove(ticket)
-        self.ended.append(ticket)
-
-    @precondition(lambda self: self.ended)
-    @rule()
-    def leave_the_queue_at_last(self):
-        self.pool._hand_back(self.ended.pop())
+        elif outcome is not None and outcome is not Signal.CLOSED:
+            self.checked_in(outcome.connection)
 
     @precondition(lambda self: not self.closed and not self.down)
     @rule(waiters=st.integers(1, MAX_WAITING))
@@ -243,12 +230,12 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(waiters - len(self.queue)):
             self.join_queue()
 
-    # Ending
+    # Checkin and evict
 
     @precondition(lambda self: not self.closed and not self.down)
     @rule(dead=st.booleans())
     def lull(self, dead):
-        """All come back and rest for a while, in which they may die."""
+        """All connections are checked in and idle for a while, during which they may die."""
         while self.idle or (not self.queue and self.places_taken() < self.max_size):
             self.checkout()
         while self.leases:
@@ -261,7 +248,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.leases.remove(lease)
         connection = lease.connection
         lease.checkin()
-        self.give_back(connection)
+        self.checked_in(connection)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), again=st.booleans())
@@ -287,13 +274,14 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.leases)
     @rule()
-    def forget_a_lease(self):
+    def drop_a_lease(self):
         connection = self.leases[-1].connection
         self.leases.pop()
+        self.pool.stats()  # reclaims it
         assert connection.closed == 1
         self.freed()
 
-    # What the world does
+    # Time and the database
 
     @rule(seconds=st.sampled_from([1.0, BYPASS + 1, MAX_IDLE, LIFETIME]))
     def time_passes(self, seconds):
@@ -305,7 +293,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.idle)
     @rule(data=st.data())
-    def an_idle_connection_dies_and_is_not_asked_for_a_while(self, data):
+    def an_idle_connection_dies_and_stays_idle(self, data):
         draw_one(data, self.idle).alive = False
         self.now += BYPASS + 1
 
@@ -340,7 +328,7 @@ class PoolMachine(RuleBasedStateMachine):
         drained = self.pool.close()
         assert drained == (not self.leases and not permits and not handed)
         self.closed = True
-        assert all(ticket.outcome is CLOSED for ticket in self.queue), "waiters fail at once"
+        assert all(ticket.outcome is Signal.CLOSED for ticket in self.queue), "waiters fail at once"
         self.queue.clear()
         self.idle.clear()
 
@@ -352,12 +340,12 @@ class PoolMachine(RuleBasedStateMachine):
                 attempt()
             except PoolClosed:
                 continue
-            raise AssertionError("a closed pool lends nothing")
+            raise AssertionError("a closed pool checks nothing out")
 
-    # What always holds
+    # Invariants
 
     @invariant()
-    def the_pool_tells_the_truth(self):
+    def the_stats_are_exact(self):
         self.events += 1
         stats = self.pool.stats()
         permits, handed = self.pending()
@@ -365,7 +353,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert stats.idle == len(self.idle)
         assert stats.in_use == len(self.leases) + len(handed)
         assert stats.connecting == permits
-        assert len(self.queue) <= stats.waiting <= MAX_WAITING
+        assert stats.waiting == len(self.queue) <= MAX_WAITING
         assert stats.connects_total == len(self.made)
         assert stats.connects_total == (
             stats.idle
@@ -382,12 +370,12 @@ class PoolMachine(RuleBasedStateMachine):
     def every_connection_is_in_exactly_one_place(self):
         _, handed = self.pending()
         owned = self.idle + [lease.connection for lease in self.leases] + handed
-        assert len(set(map(id, owned))) == len(owned), "no connection has two borrowers"
+        assert len(set(map(id, owned))) == len(owned), "no connection has two leases"
         for connection in self.made:
             assert connection.closed == (0 if any(c is connection for c in owned) else 1)
 
     @invariant()
-    def nobody_waits_beside_something_free(self):
+    def no_waiter_is_queued_while_something_is_free(self):
         if self.queue:
             assert not self.idle
             assert self.places_taken() == self.max_size
@@ -397,7 +385,7 @@ class PoolMachine(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         for ticket in self.tickets:
-            self.pool._hand_back(ticket)
+            self.pool._abandon(ticket)
         for lease in self.leases:
             lease.checkin()
         assert self.pool.close() is True

@@ -1,4 +1,4 @@
-"""The pool among real threads, with the real clock."""
+"""The pool with many threads and the real clock."""
 
 import itertools
 import random
@@ -14,7 +14,7 @@ from database.pool import Pool, PoolClosed, PoolError, PoolQueueFull, PoolTimeou
 
 
 class Server:
-    """Connections that notice a second borrower; `most` is the most that were ever open at once."""
+    """Opens connections that detect use by two threads; `most`: the most open at once."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -46,7 +46,7 @@ class Connection:
 
 
 class Crew:
-    """Threads whose errors end the test, as a context manager that joins them."""
+    """A context manager that joins its threads and fails the test for their errors."""
 
     def __init__(self):
         self.threads = []
@@ -93,10 +93,10 @@ def make(server):
     assert server.open == set()
 
 
-def until(condition):
+def eventually(condition):
     give_up_at = time.monotonic() + 10
     while not condition():
-        assert time.monotonic() < give_up_at, "it did not come to that"
+        assert time.monotonic() < give_up_at, "the condition never became true"
         time.sleep(0.001)
 
 
@@ -106,11 +106,11 @@ def assert_settled(pool):
     assert stats.idle <= stats.max_size
 
 
-def test_waiters_are_served_in_the_order_they_came(make):
+def test_waiters_are_served_first_in_first_out(make):
     pool = make(max_size=1)
     served = []
 
-    def borrow(number):
+    def use(number):
         with pool.checkout() as lease:
             served.append(number)
             lease.connection.work()
@@ -118,8 +118,8 @@ def test_waiters_are_served_in_the_order_they_came(make):
     lease = pool.checkout()
     with Crew() as crew:
         for number in range(20):
-            crew.start(borrow, number)
-            until(lambda number=number: pool.stats().waiting == number + 1)
+            crew.start(use, number)
+            eventually(lambda number=number: pool.stats().waiting == number + 1)
         lease.checkin()
     assert served == list(range(20))
 
@@ -136,7 +136,7 @@ def test_a_newcomer_does_not_overtake_a_waiter(make):
 
     with Crew() as crew:
         crew.start(wait)
-        until(lambda: pool.stats().waiting == 1)
+        eventually(lambda: pool.stats().waiting == 1)
         lease.checkin()
         with pytest.raises(PoolTimeout):
             pool.checkout(timeout=0)
@@ -149,14 +149,14 @@ def test_an_eviction_gives_the_next_waiter_a_permit_to_connect(make, server):
     lease = pool.checkout()
     with Crew() as crew:
         crew.start(lambda: pool.checkout().checkin())
-        until(lambda: pool.stats().waiting == 1)
+        eventually(lambda: pool.stats().waiting == 1)
         lease.evict()
     assert len(server.made) == 2
     assert pool.stats().idle == 1
 
 
-def test_a_failed_connect_passes_the_permit_on_and_each_waiter_hears_its_own_error(make):
-    heard = []
+def test_a_failed_connect_passes_the_permit_on_and_each_waiter_gets_its_own_error(make):
+    raised = []
     down = threading.Event()
     number = iter(range(1, 100))
 
@@ -166,17 +166,17 @@ def test_a_failed_connect_passes_the_permit_on_and_each_waiter_hears_its_own_err
 
     pool = make(connect, max_size=1)
 
-    def borrow():
+    def use():
         with pytest.raises(OSError) as caught:
             pool.checkout()
-        heard.append(caught.value.args[0])
+        raised.append(caught.value.args[0])
 
     with Crew() as crew:
         for _ in range(5):
-            crew.start(borrow)
-        until(lambda: pool.stats().waiting == 4)
+            crew.start(use)
+        eventually(lambda: pool.stats().waiting == 4)
         down.set()
-    assert sorted(heard) == [1, 2, 3, 4, 5]
+    assert sorted(raised) == [1, 2, 3, 4, 5]
     assert_settled(pool)
 
 
@@ -185,7 +185,7 @@ def test_a_dropped_lease_serves_the_waiter(make, caplog):
     leases = [pool.checkout()]
     with Crew() as crew:
         crew.start(lambda: pool.checkout().checkin())
-        until(lambda: pool.stats().waiting == 1)
+        eventually(lambda: pool.stats().waiting == 1)
         leases.clear()
     assert pool.stats().lost_total == 1
 
@@ -201,13 +201,13 @@ def test_a_timed_out_waiter_leaves_the_queue_at_once(make):
     lease.checkin()
 
 
-def test_a_full_queue_answers_at_once(make):
+def test_a_full_queue_refuses_at_once(make):
     pool = make(max_size=1, max_waiting=2, acquire_timeout=20)
     lease = pool.checkout()
     with Crew() as crew:
         for _ in range(2):
             crew.start(lambda: pool.checkout().checkin())
-        until(lambda: pool.stats().waiting == 2)
+        eventually(lambda: pool.stats().waiting == 2)
         began = time.monotonic()
         with pytest.raises(PoolQueueFull):
             pool.checkout()
@@ -216,7 +216,7 @@ def test_a_full_queue_answers_at_once(make):
         lease.checkin()
 
 
-def test_a_pool_without_a_queue_rejects_whoever_would_wait(make):
+def test_a_pool_without_a_queue_refuses_instead_of_waiting(make):
     pool = make(max_size=1, max_waiting=0)
     with pool.checkout(), pytest.raises(PoolQueueFull):
         pool.checkout()
@@ -238,7 +238,7 @@ def test_a_lease_ended_by_many_threads_at_once_ends_once(make):
         assert pool.stats().idle == 1
 
 
-def test_close_fails_the_waiters_at_once_and_waits_for_those_out(make, server):
+def test_close_fails_the_waiters_at_once_and_waits_for_connections_in_use(make, server):
     pool = make(max_size=1, acquire_timeout=60)
     lease = pool.checkout()
     closed = []
@@ -250,17 +250,17 @@ def test_close_fails_the_waiters_at_once_and_waits_for_those_out(make, server):
     with Crew() as waiting, Crew() as closing:
         for _ in range(3):
             waiting.start(wait)
-        until(lambda: pool.stats().waiting == 3)
+        eventually(lambda: pool.stats().waiting == 3)
         closing.start(lambda: closed.append(pool.close(timeout=30)))
         for thread in waiting.threads:
             thread.join(10)
-        assert closed == [], "one is still out"
+        assert closed == [], "one is still in use"
         lease.checkin()
     assert closed == [True]
     assert server.open == set()
 
 
-def test_connecting_holds_up_nobody_else(make, server):
+def test_connecting_does_not_block_other_checkouts(make, server):
     slow, go_on = threading.Event(), threading.Event()
 
     def connect(remaining):
@@ -328,7 +328,7 @@ def test_the_invariant_holds_through_a_storm(make, server):
     stop_at = time.monotonic() + 1.5
     granted = []
 
-    def borrow():
+    def use():
         while time.monotonic() < stop_at:
             try:
                 lease = pool.checkout(timeout=random.uniform(0, 0.01))
@@ -350,7 +350,7 @@ def test_the_invariant_holds_through_a_storm(make, server):
 
     with Crew() as crew:
         for _ in range(12):
-            crew.start(borrow)
+            crew.start(use)
         crew.start(disturb)
     assert_settled(pool)
     stats = pool.stats()
@@ -366,7 +366,7 @@ def test_64_threads_on_8_connections_have_equal_shares(make, server):
     grants = itertools.count()
     turns = []  # how many others were served during one wait: no scheduler changes that
 
-    def borrow(number):
+    def use(number):
         while time.monotonic() < stop_at:
             began = next(grants)
             with pool.checkout() as lease:
@@ -376,24 +376,24 @@ def test_64_threads_on_8_connections_have_equal_shares(make, server):
 
     with Crew() as crew:
         for number in range(64):
-            crew.start(borrow, number)
+            crew.start(use, number)
         while time.monotonic() < stop_at:
             stats = pool.stats()
             assert stats.idle + stats.in_use + stats.connecting <= 8
             time.sleep(0.01)
     assert server.most == len(server.made) == 8
     assert pool.stats().timeouts_total == 0
-    assert min(served) > max(served) / 2, "nobody starves"
+    assert min(served) > max(served) / 2, "no thread starves"
     turns.sort()
     assert turns[-len(turns) // 100] < 3 * statistics.median(turns), "the longest waits"
 
 
-def test_1000_threads_on_8_connections_are_all_answered(make):
+def test_1000_threads_on_8_connections_all_get_a_connection_or_an_error(make):
     pool = make(max_size=8, max_waiting=50, acquire_timeout=20)
     held = [pool.checkout() for _ in range(8)]
     answers, rejections = [], []
 
-    def borrow():
+    def use():
         began = time.monotonic()
         try:
             with pool.checkout() as lease:
@@ -405,8 +405,8 @@ def test_1000_threads_on_8_connections_are_all_answered(make):
 
     with Crew() as crew:
         for _ in range(1000):
-            crew.start(borrow)
-        until(lambda: len(answers) == 950)
+            crew.start(use)
+        eventually(lambda: len(answers) == 950)
         assert (set(answers), pool.stats().waiting) == ({"rejected"}, 50)
         for lease in held:
             lease.checkin()

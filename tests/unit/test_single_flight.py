@@ -1,8 +1,6 @@
-"""Identical reads that wait together are asked once, and none is answered with older data."""
+"""Identical concurrent reads share one call, and no answer is older than its request."""
 
-import linecache
 import random
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -17,19 +15,19 @@ LONG = 20.0
 
 
 class Database:
-    """Answers when it is let; counts what it is asked."""
+    """Numbers its calls; each returns once `open` is set."""
 
     def __init__(self):
-        self.asked = 0
-        self.let = threading.Event()
-        self.begun = threading.Semaphore(0)
+        self.calls = 0
+        self.open = threading.Event()
+        self.started = threading.Semaphore(0)
         self.failure = None
 
-    def ask(self):
-        self.asked += 1
-        number = self.asked
-        self.begun.release()
-        assert self.let.wait(LONG)
+    def call(self):
+        self.calls += 1
+        number = self.calls
+        self.started.release()
+        assert self.open.wait(LONG)
         if self.failure:
             raise self.failure
         return number
@@ -39,7 +37,7 @@ class Database:
 def database():
     made = Database()
     yield made
-    made.let.set()
+    made.open.set()
 
 
 @pytest.fixture
@@ -48,42 +46,40 @@ def threads():
         yield pool
 
 
-def joined_by(number):
-    """Wait until `number` threads wait for another's read."""
-    give_up = time.monotonic() + LONG
-    while time.monotonic() < give_up:
-        # Nothing but their stacks tells.
-        frames = sys._current_frames().values()
-        lines = [linecache.getline(f.f_code.co_filename, f.f_lineno) for f in frames]
-        if sum("_ended.acquire" in line for line in lines) >= number:
+def until_queued(reads, joined):
+    """Wait until the next read of "q" has an owner and `joined` readers."""
+    give_up_at = time.monotonic() + LONG
+    while time.monotonic() < give_up_at:
+        following = reads._next.get("q")
+        if following is not None and following.joined == joined:
             return
-        threading.Event().wait(0.001)
-    raise AssertionError("they never came")
+        time.sleep(0.001)
+    raise AssertionError(f"the next read never had {joined} readers")
 
 
-def test_who_asks_alone_asks_the_database(database):
-    database.let.set()
+def test_a_single_reader_makes_its_own_call(database):
+    database.open.set()
     reads = SingleFlight()
-    assert reads.get("q", database.ask, Deadline(LONG)) == (1, False)
-    assert reads.get("q", database.ask, Deadline(LONG)) == (2, False)
+    assert reads.get("q", database.call, Deadline(LONG)) == (1, False)
+    assert reads.get("q", database.call, Deadline(LONG)) == (2, False)
 
 
-def test_all_who_come_during_a_read_share_the_next(database, threads, monkeypatch):
+def test_reads_that_arrive_during_a_call_share_the_next_call(database, threads, monkeypatch):
     monkeypatch.setattr("database.single_flight.LONGEST_WAIT_SECONDS", LONG)
     reads = SingleFlight()
-    ask = lambda: reads.get("q", database.ask, Deadline(LONG))  # noqa: E731
-    first = threads.submit(ask)
-    assert database.begun.acquire(timeout=LONG)
-    later = [threads.submit(ask) for _ in range(20)]
-    joined_by(20)
-    database.let.set()
+    read = lambda: reads.get("q", database.call, Deadline(LONG))  # noqa: E731
+    first = threads.submit(read)
+    assert database.started.acquire(timeout=LONG)
+    later = [threads.submit(read) for _ in range(20)]
+    until_queued(reads, 19)
+    database.open.set()
     assert first.result(LONG) == (1, False)
     answers = [f.result(LONG) for f in later]
     assert [answer for answer, _ in answers] == [2] * 20
     assert sorted(joined for _, joined in answers) == [False] + [True] * 19
 
 
-def test_an_answer_is_of_a_read_begun_after_it_was_asked_for(threads):
+def test_every_answer_is_read_after_its_request(threads):
     reads, value, lock = SingleFlight(), [0], threading.Lock()
 
     def look():
@@ -100,67 +96,80 @@ def test_an_answer_is_of_a_read_begun_after_it_was_asked_for(threads):
     assert all(threads.map(write_then_read, range(2000)))
 
 
-def test_other_questions_are_not_waited_for(database, threads):
+def test_reads_of_other_keys_do_not_wait(database, threads):
     reads = SingleFlight()
-    blocked = threads.submit(reads.get, ("q", "caller 1"), database.ask, Deadline(LONG))
-    assert database.begun.acquire(timeout=LONG)
+    blocked = threads.submit(reads.get, ("q", "caller 1"), database.call, Deadline(LONG))
+    assert database.started.acquire(timeout=LONG)
     assert reads.get(("q", "caller 2"), lambda: "other", Deadline(LONG)) == ("other", False)
-    database.let.set()
+    database.open.set()
     blocked.result(LONG)
 
 
-def test_a_read_that_hangs_does_not_keep_the_next_from_beginning(database, threads):
+def test_a_call_that_hangs_does_not_block_the_next(database, threads):
     reads = SingleFlight()
-    hung = threads.submit(reads.get, "q", database.ask, Deadline(LONG))
-    assert database.begun.acquire(timeout=LONG)
+    hung = threads.submit(reads.get, "q", database.call, Deadline(LONG))
+    assert database.started.acquire(timeout=LONG)
     began = time.monotonic()
     assert reads.get("q", lambda: "here", Deadline(LONG)) == ("here", False)
     assert time.monotonic() - began < LONGEST_WAIT_SECONDS + 1
-    database.let.set()
+    database.open.set()
     assert hung.result(LONG) == (1, False)
 
 
-def test_a_failure_is_of_all_who_share_the_read(database, threads, monkeypatch):
+def test_a_failure_reaches_every_reader_that_shares_the_call(database, threads, monkeypatch):
     monkeypatch.setattr("database.single_flight.LONGEST_WAIT_SECONDS", LONG)
     reads = SingleFlight()
     database.failure = DatabaseError(Kind.LOST)
-    ask = lambda: reads.get("q", database.ask, Deadline(LONG))  # noqa: E731
-    several = [threads.submit(ask)]
-    assert database.begun.acquire(timeout=LONG)
-    several += [threads.submit(ask) for _ in range(10)]
-    joined_by(10)
-    database.let.set()
+    read = lambda: reads.get("q", database.call, Deadline(LONG))  # noqa: E731
+    several = [threads.submit(read)]
+    assert database.started.acquire(timeout=LONG)
+    several += [threads.submit(read) for _ in range(10)]
+    until_queued(reads, 9)
+    database.open.set()
     wait(several, LONG)
     assert {type(f.exception()) for f in several} == {DatabaseError}
-    assert database.asked == 2
+    assert database.calls == 2
     database.failure = None
-    assert ask() == (3, False)
+    assert read() == (3, False)
 
 
-def test_the_deadline_of_one_is_not_that_of_the_others(database, threads, monkeypatch):
+def test_a_reader_s_deadline_does_not_fail_the_other_readers(database, threads, monkeypatch):
     monkeypatch.setattr("database.single_flight.LONGEST_WAIT_SECONDS", LONG)
     reads = SingleFlight()
-    first = threads.submit(reads.get, "q", database.ask, Deadline(LONG))
-    assert database.begun.acquire(timeout=LONG)
+    first = threads.submit(reads.get, "q", database.call, Deadline(LONG))
+    assert database.started.acquire(timeout=LONG)
 
     def passes():
-        raise DeadlineExceeded("as told")
+        raise DeadlineExceeded("its own deadline")
 
     hurried = threads.submit(reads.get, "q", passes, Deadline(LONG))
-    joined_by(1)
+    until_queued(reads, 0)
     patient = threads.submit(reads.get, "q", lambda: "patient", Deadline(LONG))
-    joined_by(2)
+    until_queued(reads, 1)
     with pytest.raises(DeadlineExceeded):
-        reads.get("q", database.ask, Deadline(0.01))
-    database.let.set()
+        reads.get("q", database.call, Deadline(0.01))
+    database.open.set()
     assert first.result(LONG) == (1, False)
     assert type(hurried.exception(LONG)) is DeadlineExceeded
     assert patient.result(LONG) == ("patient", False)
 
 
-def test_nothing_is_remembered(database):
-    database.let.set()
+def test_no_answer_is_kept(database):
+    database.open.set()
     reads = SingleFlight()
-    for question in range(100):
-        reads.get(question, database.ask, Deadline(LONG))
-    assert not reads._under_way and not reads._next
+    for key in range(100):
+        reads.get(key, database.call, Deadline(LONG))
+    assert not reads._running and not reads._next
+
+
+def test_below_at_once_reads_do_not_wait_for_each_other_and_above_it_they_share(database, threads):
+    reads = SingleFlight(at_once=2)
+    running = [threads.submit(reads.get, "q", database.call, Deadline(LONG)) for _ in range(2)]
+    for _ in running:
+        assert database.started.acquire(timeout=LONG)
+    queued = [threads.submit(reads.get, "q", lambda: 3, Deadline(LONG)) for _ in range(5)]
+    answers = [f.result(LONG) for f in queued]
+    assert {number for number, _ in answers} == {3}
+    database.open.set()
+    assert {f.result(LONG) for f in running} == {(1, False), (2, False)}
+    assert not reads._running

@@ -1,56 +1,49 @@
-"""Access tokens: where they come from, that they never run out, that they are never shown."""
+"""Access tokens: their sources, and that they are never shown and never expire under a request."""
 
 import base64
 import contextlib
 import json
 import logging
+import math
 import os
-import queue
 import struct
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from database.connect.access_token import EXPIRY_MARGIN
 from database.connect.tokens import (
     AUDIENCE,
+    RENEWAL_INTERVAL,
     AccessToken,
     CredentialToken,
     TokenUnavailable,
     from_environment,
     pack,
 )
+from database.pool import Pool
 
 HOUR = 3600.0
 
 
 class Clock:
-    """A clock that stands still; who waits on it wakes when it is advanced, never by itself."""
+    """A clock that stands still until it is advanced."""
 
     def __init__(self):
         self.now = 1_800_000_000.0
-        self.pauses = queue.Queue()  # how long each wait meant to take, in seconds
-        self._waiting = set()
 
     def __call__(self):
         return self.now
 
-    def wait(self, condition, seconds):
-        self._waiting.add(condition)
-        self.pauses.put(seconds)
-        condition.wait()
-
     def advance(self, seconds):
         self.now += seconds
-        for condition in list(self._waiting):
-            with condition:
-                condition.notify_all()
 
 
 class Credential:
@@ -61,14 +54,14 @@ class Credential:
         self.issued = 0
         self.failure = None
         self.unchanged = False
-        self.asked = threading.Semaphore(0)  # released as each request comes in
+        self.requests = threading.Semaphore(0)  # released as each request arrives
         self.open = threading.Event()  # cleared: requests hang
         self.open.set()
         self.closed = False
 
     def get_token(self, scope):
         assert scope == "https://database.windows.net/.default"
-        self.asked.release()
+        self.requests.release()
         self.open.wait()
         if self.failure:
             raise self.failure
@@ -95,9 +88,8 @@ def credential(clock):
 def make_source(clock):
     with contextlib.ExitStack() as stack:
 
-        def make(make_credential, **options):
-            options = {"clock": clock, "wait": clock.wait, "jitter": lambda: 0.0} | options
-            source = CredentialToken(make_credential, name="a credential", **options)
+        def make(make_credential):
+            source = CredentialToken(make_credential, name="a credential", clock=clock)
             stack.callback(source.close)
             return source
 
@@ -110,16 +102,14 @@ def source(make_source, credential):
     credential.open.set()
 
 
-@pytest.fixture
-def renewals(source):
-    """The generations of renewed tokens, as they are announced."""
-    announced = queue.Queue()
-    source.on_refresh(announced.put)
-    return announced
+def request_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "token-request"]
 
 
-def refreshing_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "token-refresh"]
+def settle():
+    """Wait until no token is being requested."""
+    for thread in request_threads():
+        thread.join(10)
 
 
 def jwt(**claims):
@@ -160,18 +150,18 @@ def test_the_expiry_and_audience_of_token_are_read_from_the_jwt(exp):
 @pytest.mark.parametrize(
     "opaque", ["abc", "a.b", "a.b.c", "a.é.c", jwt(), jwt(exp="soon"), "a.WzFd.c"]
 )
-def test_a_token_that_tells_no_expiry_is_used_until_the_server_refuses(opaque):
+def test_a_token_without_an_expiry_is_used_until_the_server_rejects_it(opaque):
     assert from_environment({"TOKEN": opaque}).get() == AccessToken(opaque, None)
 
 
-def test_an_expired_token_is_said_to_be_expired():
+def test_the_error_for_an_expired_token_has_its_expiry():
     source = from_environment({"TOKEN": jwt(exp=1_548_941_655)})
     with pytest.raises(TokenUnavailable, match=r"TOKEN expired 2019-01-31T13:34:15\+00:00"):
         source.get()
 
 
 @pytest.mark.parametrize("wrong", ['{"accessToken": "abc"}', "Bearer abc", "two\nlines"])
-def test_what_cannot_be_one_token_is_refused_without_showing_it(wrong):
+def test_a_malformed_token_is_refused_without_showing_it(wrong):
     with pytest.raises(ValueError, match="TOKEN must be one access token") as refusal:
         from_environment({"TOKEN": wrong})
     assert wrong not in str(refusal.value)
@@ -182,7 +172,7 @@ def test_a_static_token_needs_no_thread_and_no_renewal():
     token = source.get()
     source.reject(token)
     assert source.get() is token
-    assert not refreshing_threads()
+    assert not request_threads()
     source.close()
 
 
@@ -192,7 +182,7 @@ def test_without_a_token_the_default_credential_is_used(unset):
     assert from_environment(unset).describe() == expected
 
 
-def test_azure_identity_is_imported_only_when_a_token_is_asked_for():
+def test_azure_identity_is_imported_only_when_a_token_is_requested():
     program = (
         "import sys; from database.connect.tokens import from_environment\n"
         "from_environment({}).describe(); from_environment({'TOKEN': 'abc'}).get()\n"
@@ -261,7 +251,7 @@ def endpoint(monkeypatch):
 
 @pytest.fixture
 def app_service(endpoint, monkeypatch):
-    """A token source as App Service's environment asks for it, by protocol version."""
+    """A token source for App Service's environment, by protocol version."""
     with contextlib.ExitStack() as stack:
 
         def make(version, *, secret=endpoint.secret, server="", **more):
@@ -283,7 +273,7 @@ VERSIONS = pytest.mark.parametrize("version", ["2019-08-01", "2017-09-01"])
 
 
 @VERSIONS
-def test_app_service_token_arrives_whole_with_its_expiry(version, endpoint, app_service):
+def test_app_service_token_arrives_complete_with_its_expiry(version, endpoint, app_service):
     token = app_service(version).get()
     assert [token.value] == endpoint.tokens
     assert token.expires_on == pytest.approx(int(endpoint.expires_on), abs=2)
@@ -294,7 +284,7 @@ def test_app_service_token_arrives_whole_with_its_expiry(version, endpoint, app_
 
 
 @VERSIONS
-def test_azure_client_id_picks_the_user_assigned_identity(version, endpoint, app_service):
+def test_azure_client_id_selects_the_user_assigned_identity(version, endpoint, app_service):
     app_service(version, AZURE_CLIENT_ID="1234").get()
     (query,) = endpoint.queries
     parameter = {"2019-08-01": "client_id", "2017-09-01": "clientid"}[version]
@@ -311,7 +301,7 @@ def test_a_refusal_by_the_endpoint_keeps_its_cause_and_no_secret(version, app_se
 
 
 @VERSIONS
-def test_a_rejected_token_is_fetched_again_past_the_credentials_own_cache(
+def test_a_rejected_token_is_requested_again_past_the_credentials_cache(
     version, endpoint, app_service
 ):
     source = app_service(version)
@@ -361,18 +351,18 @@ def test_the_description_names_the_credential_that_answered(app_service):
 @pytest.mark.parametrize(
     "written", ["1917341999", "10/04/2030 14:39:59 +00:00", "10/4/2030 2:39:59 PM +00:00"]
 )
-def test_the_older_protocols_expiry_is_read_in_all_its_forms(written, endpoint, app_service):
+def test_the_older_protocols_expiry_is_read_in_all_its_formats(written, endpoint, app_service):
     endpoint.expires_on = written
     assert app_service("2017-09-01").get().expires_on == 1_917_355_199 - (
         13_200 if written.isdecimal() else 0
     )
 
 
-def test_an_expiry_in_an_unknown_form_is_no_token(endpoint, app_service):
+def test_an_expiry_in_an_unknown_format_is_a_failure(endpoint, app_service):
     endpoint.expires_on = "next week"
     with pytest.raises(TokenUnavailable) as failure:
         app_service("2017-09-01").get()
-    assert "unknown form" in str(failure.value.__cause__)
+    assert "unknown format" in str(failure.value.__cause__)
 
 
 def test_the_older_protocols_secret_goes_through_no_proxy(app_service, monkeypatch):
@@ -380,10 +370,10 @@ def test_the_older_protocols_secret_goes_through_no_proxy(app_service, monkeypat
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert app_service("2017-09-01").get().generation == 1
+    assert app_service("2017-09-01").get().value
 
 
-def test_an_msi_endpoint_that_is_no_http_address_is_refused():
+def test_an_msi_endpoint_without_http_is_refused():
     with pytest.raises(ValueError, match="MSI_ENDPOINT must be"):
         from_environment({"MSI_ENDPOINT": "file:///etc/passwd", "MSI_SECRET": "s"})
 
@@ -405,19 +395,19 @@ def test_neither_token_nor_secret_is_ever_logged_or_shown(version, app_service, 
 # Kept fresh
 
 
-def test_sixty_four_threads_share_one_fetch(source, credential):
+def test_sixty_four_threads_share_one_request(source, credential):
     credential.open.clear()
     with ThreadPoolExecutor(64) as threads:
         answers = [threads.submit(source.get) for _ in range(64)]
-        credential.asked.acquire()
+        credential.requests.acquire()
         credential.open.set()
         tokens = {answer.result().value for answer in answers}
     assert tokens == {"token-1"}
     assert credential.issued == 1
 
 
-def test_a_thousand_expiries_under_load_fail_nobody_and_fetch_once_each(
-    clock, source, credential, renewals
+def test_a_thousand_expiries_under_load_fail_no_get_and_cost_one_request_each(
+    clock, source, credential
 ):
     workers, failures = 16, []
     start, end = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
@@ -442,140 +432,102 @@ def test_a_thousand_expiries_under_load_fail_nobody_and_fetch_once_each(
         thread.start()
     source.get()
     for expiry in range(1, 1001):
-        # In turn: all at once after the expiry, and within the margin before it
+        # In turn: all at once after the expiry, and in the second half of the lifetime.
         clock.advance(HOUR if expiry % 2 else HOUR - 200)
         start.wait()
         end.wait()
-        assert renewals.get(timeout=10) == expiry + 1
+        settle()
         assert credential.issued == expiry + 1
     running = False
     start.wait()
     for thread in threads:
         thread.join()
     assert failures == []
-    assert credential.issued == source.generation == 1001
 
 
-@pytest.mark.parametrize(
-    ("lifetime", "jitter", "pause"),
-    [(3600, 0.0, 3300), (3600, 1.0, 3360), (86_400, 0.0, 86_100), (100, 0.0, 80), (100, 1.0, 84)],
-)
-def test_renewal_is_due_a_jittered_margin_before_expiry(
-    clock, make_source, lifetime, jitter, pause
-):
-    credential = Credential(clock, lifetime=lifetime)
-    make_source(lambda: credential, jitter=lambda: jitter).get()
-    assert clock.pauses.get(timeout=10) == pytest.approx(pause)
+def test_a_token_is_served_without_a_request_for_half_of_its_lifetime(clock, source, credential):
+    token = source.get()
+    clock.advance(HOUR / 2 - 1)
+    assert source.get(timeout=0) is token
+    settle()
+    assert credential.issued == 1
 
 
-def test_a_token_is_renewed_in_the_background_while_nobody_asks(make_source):
-    credential = Credential(time.time, lifetime=0.5)
-    source = make_source(lambda: credential, clock=time.time, wait=threading.Condition.wait)
-    renewed = queue.Queue()
-    source.on_refresh(renewed.put)
-    source.get()
-    assert [renewed.get(timeout=10) for _ in range(3)] == [2, 3, 4]
-
-
-def test_the_valid_token_is_given_out_while_its_successor_is_fetched(
-    clock, source, credential, renewals
-):
+def test_the_valid_token_is_served_while_its_successor_is_requested(clock, source, credential):
     old = source.get()
-    credential.asked.acquire()
+    credential.requests.acquire()
     credential.open.clear()
-    clock.advance(HOUR - 200)
-    credential.asked.acquire()
+    clock.advance(HOUR / 2)
+    assert source.get(timeout=0) is old
+    credential.requests.acquire()
     assert source.get(timeout=0) is old
     credential.open.set()
-    assert renewals.get(timeout=10) == 2
-    assert source.get().generation == 2
+    settle()
+    assert source.get(timeout=0).value == "token-2"
+    assert credential.issued == 2
 
 
-def test_a_wait_that_overslept_is_ended_by_the_next_caller(clock, source, credential, renewals):
-    source.get()
-    clock.pauses.get(timeout=10)
-    clock.now += HOUR - 200  # nobody wakes
-    source.get()
-    assert renewals.get(timeout=10) == 2
-
-
-def test_failed_renewals_are_repeated_ever_more_slowly_while_the_token_is_valid(
-    clock, source, credential, renewals, caplog
+def test_failed_renewals_are_repeated_at_intervals_while_the_token_is_valid(
+    clock, source, credential, caplog
 ):
     old = source.get()
-    assert clock.pauses.get(timeout=10) == 3300
+    credential.requests.acquire()
     credential.failure = OSError("endpoint away, token-1")
-    clock.advance(3300)
-    for pause in (1, 2, 4, 8, 16, 30):
-        assert clock.pauses.get(timeout=10) == pause
-        assert source.get(timeout=0) is old
-        clock.advance(pause)
-    assert clock.pauses.get(timeout=10) == 30
+    clock.advance(HOUR / 2)
+    for _ in range(5):
+        for _ in range(3):
+            assert source.get(timeout=0) is old
+            settle()
+        assert credential.requests.acquire(blocking=False)
+        assert not credential.requests.acquire(blocking=False), "one request an interval"
+        clock.advance(RENEWAL_INTERVAL)
     credential.failure = None
-    clock.advance(30)
-    assert renewals.get(timeout=10) == 2
-    assert clock.pauses.get(timeout=10) == 3300
-    credential.failure = OSError("endpoint away again")
-    clock.advance(3300)
-    assert clock.pauses.get(timeout=10) == 1
+    assert source.get(timeout=0) is old
+    settle()
+    assert source.get(timeout=0).value == "token-2"
     assert "no access token from Credential (OSError)" in caplog.text
     assert "token-1" not in caplog.text
 
 
-def test_no_token_is_given_out_past_its_expiry_and_then_the_failure_is_told(clock, make_source):
-    credential = Credential(clock, lifetime=100)
-    source = make_source(lambda: credential)
+def test_no_token_is_served_past_its_expiry_and_then_the_failure_is_raised(
+    clock, source, credential
+):
     source.get()
     credential.failure = OSError("endpoint away")
-    # The last pause ends with the token, not after it; then the thread waits to be asked.
-    for pause in (80, 1, 2, 4, 8, 5):
-        assert clock.pauses.get(timeout=10) == pytest.approx(pause)
-        clock.advance(pause)
-    assert clock.pauses.get(timeout=10) is None
+    clock.advance(HOUR)
     with pytest.raises(TokenUnavailable, match=r"no access token .* \(OSError\)") as failure:
         source.get()
     assert failure.value.__cause__ is credential.failure
     credential.failure = None
-    assert source.get().generation == 2
+    assert source.get().value == "token-2"
 
 
-def test_an_unchanged_token_is_no_renewal_and_is_asked_for_again(clock, source, credential):
+def test_an_unchanged_token_is_no_failure_and_its_successor_is_requested_later(
+    clock, source, credential
+):
     old = source.get()
-    assert clock.pauses.get(timeout=10) == 3300
+    credential.requests.acquire()
     credential.unchanged = True
-    clock.advance(3300)
-    assert clock.pauses.get(timeout=10) == 1
+    clock.advance(HOUR / 2)
     assert source.get() is old
-    assert source.generation == 1
+    settle()
+    assert source.get() is old
+    credential.unchanged = False
+    clock.advance(RENEWAL_INTERVAL)
+    source.get()
+    settle()
+    assert source.get().value == "token-2"
+    assert credential.requests.acquire(blocking=False)
 
 
-def test_a_token_that_expires_before_its_waiter_wakes_is_fetched_again(clock, make_source):
-    credential = Credential(clock)
-
-    def jitter():
-        # Asked for when a token has just come in
-        if source.generation == 1:
-            clock.now += HOUR
-            credential.open.clear()
-        return 0.0
-
-    source = make_source(lambda: credential, jitter=jitter)
-    with ThreadPoolExecutor(1) as thread:
-        answer = thread.submit(source.get)
-        done, _ = wait([answer], timeout=0.1)
-        credential.open.set()
-        assert not done
-        assert answer.result().generation == 2
-
-
-def test_a_credential_that_answers_with_an_expired_token_gives_none(make_source, clock):
+def test_a_credential_that_answers_with_an_expired_token_is_a_failure(make_source, clock):
     credential = Credential(clock, lifetime=-1)
     with pytest.raises(TokenUnavailable) as failure:
         make_source(lambda: credential).get()
     assert "expired token" in str(failure.value.__cause__)
 
 
-def test_a_credential_that_cannot_be_made_is_a_failure_like_any_other(make_source):
+def test_a_credential_that_cannot_be_created_is_a_failure(make_source):
     def missing():
         raise ImportError("no azure-identity here")
 
@@ -583,69 +535,109 @@ def test_a_credential_that_cannot_be_made_is_a_failure_like_any_other(make_sourc
         make_source(missing).get()
 
 
-def test_nobody_waits_longer_than_asked_and_the_fetch_goes_on(source, credential):
+def test_a_get_ends_with_its_timeout_and_the_request_continues(source, credential):
     credential.open.clear()
     with pytest.raises(TokenUnavailable, match=r"within 0\.05 s"):
         source.get(timeout=0.05)
     credential.open.set()
-    assert source.get().generation == 1
+    assert source.get().value == "token-1"
     assert credential.issued == 1
 
 
-def test_the_first_token_replaces_none_and_is_not_announced(clock, source, renewals):
+def test_each_request_is_reported_with_its_failure(source, credential):
+    reported = []
+    source.on_attempt(reported.append)
+    credential.failure = OSError("endpoint away")
+    with pytest.raises(TokenUnavailable):
+        source.get()
+    credential.failure = None
     source.get()
-    clock.pauses.get(timeout=10)
-    assert renewals.empty()
+    assert [type(failure) for failure in reported] == [OSError, type(None)]
 
 
-def test_a_failing_listener_stops_neither_renewal_nor_other_listeners(
-    clock, source, credential, caplog
-):
-    def broken(generation):
+def test_a_failing_listener_stops_neither_the_request_nor_other_listeners(source, caplog):
+    reported = []
+
+    def broken(failure):
         raise RuntimeError("listener")
 
-    announced = queue.Queue()
-    source.on_refresh(broken)
-    source.on_refresh(announced.put)
-    source.get()
-    clock.advance(HOUR)
-    assert announced.get(timeout=10) == 2
-    assert "listener" in caplog.text
+    source.on_attempt(broken)
+    source.on_attempt(reported.append)
+    assert source.get().value == "token-1"
+    assert reported == [None]
+    assert "a listener to token requests failed" in caplog.text
 
 
-def test_a_margin_of_no_time_is_refused(credential):
-    with pytest.raises(ValueError, match="margin"):
-        CredentialToken(lambda: credential, name="a credential", margin=0)
+# A connection ends before its token
+
+
+@pytest.mark.parametrize(
+    ("left", "lifetime"),
+    [(HOUR, HOUR - EXPIRY_MARGIN), (EXPIRY_MARGIN, 0.0), (1.0, 0.0)],
+)
+def test_a_connection_may_be_used_until_a_margin_before_its_token_expires(left, lifetime):
+    assert AccessToken("t", 1000.0 + left).connection_lifetime(1000.0) == lifetime
+
+
+def test_a_token_without_expiry_does_not_limit_its_connections():
+    assert AccessToken("t").connection_lifetime(1000.0) == math.inf
+
+
+def test_no_pooled_connection_is_checked_out_with_an_expired_token(clock, source):
+    """Ten hours of one checkout a minute, on tokens that live for one."""
+    with_tokens = []
+
+    def connect(remaining):
+        with_tokens.append(SimpleNamespace(token=source.get()))
+        return with_tokens[-1]
+
+    pool = Pool(
+        connect,
+        close=lambda connection: None,
+        lifetime=lambda connection: connection.token.connection_lifetime(clock()),
+        max_lifetime=math.inf,
+        max_idle=math.inf,
+        clock=clock,
+        housekeeper=False,
+    )
+    for _ in range(600):
+        with pool.checkout() as lease:
+            assert lease.connection.token.expires_on - clock() >= EXPIRY_MARGIN - 1
+        clock.advance(60)
+        settle()
+    assert pool.close()
+    assert 10 <= len(with_tokens) <= 22
 
 
 # Rejected by the server
 
 
-def test_a_rejected_token_is_fetched_anew_once(clock, source, credential):
+def test_a_rejected_token_is_requested_again_once(source, credential):
     credential.unchanged = True
     token = source.get()
-    credential.asked.acquire()
+    credential.requests.acquire()
     source.reject(token)
     again = source.get()
     assert again.value == token.value
-    assert credential.asked.acquire(blocking=False)
+    assert credential.requests.acquire(blocking=False)
+    assert credential.requests.acquire(blocking=False), "past the credential's cache"
     source.reject(again)
     assert source.get() is again
-    assert not credential.asked.acquire(blocking=False)
+    assert not credential.requests.acquire(blocking=False)
 
 
-def test_many_rejections_of_one_token_cost_one_fetch(source, credential):
+def test_many_rejections_of_one_token_cost_one_request(source, credential):
     token = source.get()
     with ThreadPoolExecutor(32) as threads:
         for _ in range(32):
             threads.submit(source.reject, token)
     with ThreadPoolExecutor(32) as threads:
-        answers = list(threads.map(lambda _: source.get().generation, range(32)))
-    assert set(answers) == {2}
+        answers = list(threads.map(lambda _: source.get().value, range(32)))
+    assert set(answers) == {"token-2"}
     assert credential.issued == 2
 
 
-def test_the_rejection_of_an_older_token_changes_nothing(clock, source, credential, renewals):
+def test_the_rejection_of_an_older_token_changes_nothing(clock, source, credential):
     old = source.get()
     clock.advance(HOUR)
     new = source.get()
@@ -654,11 +646,11 @@ def test_the_rejection_of_an_older_token_changes_nothing(clock, source, credenti
     assert credential.issued == 2
 
 
-def test_a_token_rejected_while_it_is_being_fetched_again_is_not_given_out(clock, make_source):
+def test_a_token_rejected_while_its_successor_is_requested_is_not_served_again(clock, make_source):
     made = []
 
     def make_credential():
-        # The first keeps answering from its cache; the second has nothing in its own
+        # The first one keeps answering from its cache; the second one has nothing cached.
         made.append(Credential(clock))
         made[-1].unchanged = len(made) == 1
         made[-1].issued = len(made) - 1
@@ -667,10 +659,11 @@ def test_a_token_rejected_while_it_is_being_fetched_again_is_not_given_out(clock
     source = make_source(make_credential)
     old = source.get()
     first = made[0]
-    first.asked.acquire()
+    first.requests.acquire()
     first.open.clear()
-    clock.advance(HOUR - 200)
-    first.asked.acquire()
+    clock.advance(HOUR / 2)
+    source.get()
+    first.requests.acquire()
     source.reject(old)
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(source.get)
@@ -679,44 +672,35 @@ def test_a_token_rejected_while_it_is_being_fetched_again_is_not_given_out(clock
     assert first.closed
 
 
-# Ends and forks
+# Close and fork
 
 
-def test_close_ends_the_thread_and_closes_the_credential(source, credential):
+def test_close_closes_the_credential_and_leaves_no_thread(source, credential):
     source.get()
-    assert len(refreshing_threads()) == 1
     source.close()
     source.close()
-    assert not refreshing_threads()
+    settle()
+    assert not request_threads()
     assert credential.closed
     with pytest.raises(TokenUnavailable, match="closed"):
         source.get()
 
 
-def test_close_releases_who_waits_for_a_token(source, credential):
+def test_close_fails_the_threads_that_wait_for_a_token(source, credential):
     credential.open.clear()
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(source.get)
-        credential.asked.acquire()
-        closing = threads.submit(source.close)
+        credential.requests.acquire()
+        source.close()
         with pytest.raises(TokenUnavailable, match="closed"):
             answer.result(timeout=10)
-        credential.open.set()
-        closing.result(timeout=10)
-    assert not refreshing_threads()
-
-
-def test_fifty_sources_leave_no_thread(make_source, clock):
-    before = threading.active_count()
-    for _ in range(50):
-        source = make_source(lambda: Credential(clock))
-        source.get()
-        source.close()
-    assert threading.active_count() == before
+    credential.open.set()
+    settle()
+    assert credential.closed
 
 
 def in_a_forked_child(function):
-    """What `function` returns, a short text, in a forked child of this process."""
+    """The short text that `function` returns in a forked child of this process."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -735,7 +719,17 @@ forks = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWar
 
 
 @forks
-def test_a_forked_child_keeps_the_token_and_renews_it_itself(clock, source, credential):
+def test_a_forked_child_keeps_the_token_and_renews_it_with_a_credential_of_its_own(
+    clock, make_source
+):
+    made = []
+
+    def make_credential():
+        made.append(Credential(clock))
+        made[-1].issued = len(made) - 1
+        return made[-1]
+
+    source = make_source(make_credential)
     source.get()
 
     def child():
@@ -744,26 +738,29 @@ def test_a_forked_child_keeps_the_token_and_renews_it_itself(clock, source, cred
         return f"{kept} {source.get(timeout=10).value}"
 
     assert in_a_forked_child(child) == "token-1 token-2"
-    assert credential.issued == 1
-    assert len(refreshing_threads()) == 1
+    assert made[0].issued == 1
 
 
 @forks
-def test_a_fork_in_the_middle_of_a_refresh_leaves_the_child_free(clock, make_source):
+def test_a_fork_during_a_request_with_the_lock_held_leaves_the_child_free(source, credential):
     parent = os.getpid()
-    inside, leave = threading.Event(), threading.Event()
+    in_request = threading.Event()
+    get_token = credential.get_token
 
-    def jitter():
-        # Asked for while the lock is held: the child's copy is held by nobody
+    def hang_in_the_parent(scope):
         if os.getpid() == parent:
-            inside.set()
-            leave.wait()
-        return 0.0
+            in_request.set()
+            credential.open.wait()
+        else:
+            credential.open.set()
+        return get_token(scope)
 
-    source = make_source(lambda: Credential(clock), jitter=jitter)
+    credential.get_token = hang_in_the_parent
+    credential.open.clear()
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(source.get)
-        inside.wait()
-        assert in_a_forked_child(lambda: source.get(timeout=10).value) == "token-1"
-        leave.set()
+        in_request.wait()
+        with source._lock:
+            assert in_a_forked_child(lambda: source.get(timeout=10).value) == "token-1"
+        credential.open.set()
         assert answer.result().value == "token-1"
