@@ -200,7 +200,7 @@ def test_half_a_choice_stops_the_start(environment: dict[str, str], sentence: st
 def test_a_choice_that_can_not_be_is_refused_without_showing_it(name: str, value: str):
     with pytest.raises(SettingsError) as raised:
         read_settings({name: value})
-    assert " is wrong: it must be a " in str(raised.value)
+    assert " is wrong: it must be " in str(raised.value)
     assert str(raised.value).startswith(name)
     assert "secret" not in str(raised.value)
     assert KEYS not in str(raised.value)
