@@ -36,7 +36,7 @@ WRONG = {
     ),
     "a deadline for no route": (
         {"ROUTE_DEADLINES": "/nowhere=3"},
-        "ROUTE_DEADLINES names /nowhere, which is no route: use /, /assets/<name>, /customer,",
+        "ROUTE_DEADLINES names /nowhere, which is not a route: use /, /assets/<name>, /customer,",
     ),
     "a deadline that is no number": (
         {"ROUTE_DEADLINES": "/customers=soon"},

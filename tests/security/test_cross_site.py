@@ -49,7 +49,7 @@ def test_only_this_machines_own_names_are_answered(host: str, passes: bool, tmp_
             assert status(app, method, environ_overrides=environ) == (404 if passes else 403)
         for path in ("/", "/docs", "/openapi.json"):
             assert status(app, path=path, environ_overrides=environ) == (200 if passes else 403)
-        # A probe names the machine as it likes.
+        # Probes of orchestrators may send any Host.
         assert status(app, path="/health/live", environ_overrides=environ) == 200
     with application(tmp_path, AUTH="none") as app:
         assert status(app, environ_overrides=environ) == 404
@@ -59,8 +59,8 @@ def test_the_refusal_names_the_host_and_the_remedy(tmp_path: Path):
     with application(tmp_path) as app:
         answer = app.test_client().delete(PATH, headers={"Host": "evil.example:5000"})
     assert answer.json["detail"] == (
-        "AUTH is not set, so that only requests to this machine's own names are answered, and Host"
-        " is 'evil.example:5000'. Use localhost or 127.0.0.1, or set AUTH."
+        "AUTH is not set, so only requests to a loopback name are accepted, but Host is"
+        " 'evil.example:5000'. Use localhost or 127.0.0.1, or set AUTH."
     )
 
 

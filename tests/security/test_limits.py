@@ -184,6 +184,6 @@ def test_a_route_has_the_deadline_that_it_was_given(make: Make, path, headers, s
 
 
 def test_a_deadline_for_a_route_that_there_is_not_stops_the_start(make: Make):
-    sentence = "ROUTE_DEADLINES names /taxi, which is no route: use /, "
+    sentence = "ROUTE_DEADLINES names /taxi, which is not a route: use /, "
     with pytest.raises(SettingsError, match=sentence):
         make(ROUTE_DEADLINES="/taxi=5")

@@ -29,7 +29,7 @@ from testkit.server import bare_environment
 
 SENTENCE = re.compile(
     r"AUTH is not set, and the server would be reachable from beyond this machine \([^)]+\): set"
-    r" AUTH=keys, oidc or easyauth, or AUTH=none to let everybody in\."
+    r" AUTH=keys, oidc or easyauth, or AUTH=none to open it to all clients\."
 )
 KEYS, CREDENTIALS = api_keys([("ann", "read")])
 EASYAUTH = {"WEBSITE_SITE_NAME": "app", "WEBSITE_AUTH_ENABLED": "True", "AUTH": "easyauth"}
@@ -168,7 +168,7 @@ def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Pat
         ({"AUTH": "keys"}, "AUTH=keys needs API_KEYS: flask auth new-key NAME makes an entry."),
         ({"AUTH": "oidc"}, "AUTH=oidc needs OIDC_ISSUER and OIDC_AUDIENCE."),
         ({"AUTH": "oidc", "OIDC_ISSUER": "https://x"}, "AUTH=oidc needs OIDC_ISSUER and"),
-        ({"AUTH": "easyauth"}, "AUTH=easyauth works on App Service with its authentication"),
+        ({"AUTH": "easyauth"}, "AUTH=easyauth works only on App Service"),
         ({**EASYAUTH, "WEBSITE_AUTH_ENABLED": "False"}, "AUTH=easyauth works on App Service"),
         ({**EASYAUTH, "WEBSITE_SITE_NAME": ""}, "AUTH=easyauth works on App Service"),
         ({"WEBSITE_SITE_NAME": "app"}, "AUTH is not set, and the server would be reachable"),
