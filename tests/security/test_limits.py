@@ -52,7 +52,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(make: Make):
     refused = client.get(PATH)
     assert refused.content_type == "application/problem+json"
     assert refused.json["type"] == "urn:sql-procedures-api:too-many-requests"
-    assert refused.json["detail"] == "More than 3 per 1 hour."
+    assert refused.json["detail"] == "The rate limit is 3 per 1 hour; try again later."
     assert 1 <= int(refused.headers["Retry-After"]) <= 3600
 
 

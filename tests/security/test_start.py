@@ -169,8 +169,8 @@ def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Pat
         ({"AUTH": "oidc"}, "AUTH=oidc needs OIDC_ISSUER and OIDC_AUDIENCE."),
         ({"AUTH": "oidc", "OIDC_ISSUER": "https://x"}, "AUTH=oidc needs OIDC_ISSUER and"),
         ({"AUTH": "easyauth"}, "AUTH=easyauth works only on App Service"),
-        ({**EASYAUTH, "WEBSITE_AUTH_ENABLED": "False"}, "AUTH=easyauth works on App Service"),
-        ({**EASYAUTH, "WEBSITE_SITE_NAME": ""}, "AUTH=easyauth works on App Service"),
+        ({**EASYAUTH, "WEBSITE_AUTH_ENABLED": "False"}, "AUTH=easyauth works only on App Service"),
+        ({**EASYAUTH, "WEBSITE_SITE_NAME": ""}, "AUTH=easyauth works only on App Service"),
         ({"WEBSITE_SITE_NAME": "app"}, "AUTH is not set, and the server would be reachable"),
     ],
 )
