@@ -1,4 +1,4 @@
-"""A path that is no route is a problem like any other, never a redirect and never HTML."""
+"""A path without a route is a problem document, never a redirect or an HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATHS = ("/customer//123", "//customer/123", "/customer//", "/taxidata//20", "/c
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_an_empty_segment_is_no_route_by_any_method(path: str, tmp_path: Path):
+def test_a_path_with_an_empty_segment_is_not_found_with_any_method(path: str, tmp_path: Path):
     with application(tmp_path) as app:
         client = app.test_client()
         for method in METHODS:

@@ -1,4 +1,4 @@
-"""A server that strangers could reach starts only when someone has said who may call."""
+"""A server beyond this machine starts only with AUTH set."""
 
 from __future__ import annotations
 
@@ -134,12 +134,12 @@ def answer_over(path: Path, server: subprocess.Popen, target: str) -> int:
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_an_address_is_local_or_not(address, local: bool):
+def test_local_addresses_are_recognized(address, local: bool):
     assert is_local(address) is local
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_said_explicitly_everybody_may_call(host: str):
+def test_auth_none_opens_the_api_to_all_clients(host: str):
     with socket.socket() as bound:
         bound.bind((host, 0))
         listeners = [SimpleNamespace(getsockname=bound.getsockname)]
@@ -150,7 +150,7 @@ def test_said_explicitly_everybody_may_call(host: str):
         assert (said is None) == (host == "127.0.0.1")
 
 
-def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Path):
+def test_without_auth_a_remote_client_is_refused_by_any_server(tmp_path: Path):
     with application(tmp_path) as app:
         client = app.test_client()
         assert client.get(PATH).status_code == 404
@@ -174,7 +174,7 @@ def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Pat
         ({"WEBSITE_SITE_NAME": "app"}, "AUTH is not set, and the server would be reachable"),
     ],
 )
-def test_half_a_choice_stops_the_start(environment: dict[str, str], sentence: str):
+def test_an_incomplete_choice_of_auth_stops_the_start(environment: dict[str, str], sentence: str):
     settings = read_settings({"POSTGRESQLCONNSTR_WWIF": NOWHERE, **environment})
     with pytest.raises(SettingsError) as raised:
         check_authentication(settings)
@@ -197,7 +197,7 @@ def test_half_a_choice_stops_the_start(environment: dict[str, str], sentence: st
         ("RATE_LIMIT", "often"),
     ],
 )
-def test_a_choice_that_can_not_be_is_refused_without_showing_it(name: str, value: str):
+def test_an_invalid_setting_of_auth_is_refused_without_its_secrets(name: str, value: str):
     with pytest.raises(SettingsError) as raised:
         read_settings({name: value})
     assert " is wrong: it must be " in str(raised.value)
@@ -214,7 +214,7 @@ def test_settings_do_not_show_digests():
     assert repr(digest_of(key)) not in repr(settings)
 
 
-def test_a_new_key_is_shown_once_and_its_entry_lets_it_in(tmp_path: Path):
+def test_a_new_key_is_shown_once_and_accepted_by_its_entry(tmp_path: Path):
     finished = subprocess.run(
         [sys.executable, "-m", "flask", "auth", "new-key", "ann", "--groups", "read,write"],
         cwd=ROOT,
@@ -235,7 +235,7 @@ def test_a_new_key_is_shown_once_and_its_entry_lets_it_in(tmp_path: Path):
         assert client.get(PATH).status_code == 401
 
 
-def test_a_group_can_be_open_to_everybody(tmp_path: Path):
+def test_a_group_can_be_open_without_a_credential(tmp_path: Path):
     environment = {"AUTH": "keys", "API_KEYS": KEYS, "AUTH_ANONYMOUS": "read"}
     with application(tmp_path, **environment) as app:
         client = app.test_client()
@@ -276,7 +276,9 @@ def principal(*claims: tuple[str, str], **changed: str) -> str:
         ),
     ],
 )
-def test_on_app_service_the_platform_says_who_asks(headers, status: int, tmp_path: Path):
+def test_on_app_service_the_platforms_headers_identify_the_caller(
+    headers, status: int, tmp_path: Path
+):
     with application(tmp_path, **EASYAUTH) as app:
         assert app.test_client().get(PATH, headers=headers).status_code == status
 
