@@ -69,7 +69,7 @@ def is_local_peer(address: str) -> bool:
     return not address or is_loopback(address)
 
 
-def forwarded_stranger(headers: RequestHeaders) -> str | None:
+def remote_client_header(headers: RequestHeaders) -> str | None:
     """The header that shows that a proxy's client is not on this machine; None without one.
 
     A proxy that adds only Via does not name its client, which then counts as remote.

@@ -7,7 +7,7 @@ the group of their method, so that nothing is open by omission.
 
 from flask import current_app, g, request
 
-from authentication.exposure import forwarded_stranger, is_local_peer, refusal
+from authentication.exposure import is_local_peer, refusal, remote_client_header
 from authentication.principal import Caller, CannotVerify, Refused
 from authentication.schemes import Method, methods
 from authentication.sites import refused_host, refused_site
@@ -79,7 +79,7 @@ class Authentication:
         if group is not None:
             if not is_local_peer(request.remote_addr or ""):
                 raise Problem("forbidden", refusal("as this request shows"))
-            header = forwarded_stranger(request.headers)
+            header = remote_client_header(request.headers)
             if header is not None:
                 raise Problem("forbidden", refusal(f"as this request's {header} shows"))
         rule = request.url_rule
