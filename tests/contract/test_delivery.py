@@ -137,9 +137,9 @@ def test_a_configured_origin_may_call_and_read_the_exposed_headers(shared):
         exposed = headers["Access-Control-Expose-Headers"]
         for name in ("ETag", "Link", "Location", "Idempotency-Replayed", "Retry-After"):
             assert name in exposed
-        asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH"}
-        asked["Access-Control-Request-Headers"] = "if-match"
-        preflight = api.options("/customer/123", headers=asked).headers
+        preflight_headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH"}
+        preflight_headers["Access-Control-Request-Headers"] = "if-match"
+        preflight = api.options("/customer/123", headers=preflight_headers).headers
         assert preflight["Access-Control-Allow-Origin"] == ORIGIN
         assert "PATCH" in preflight["Access-Control-Allow-Methods"]
         assert "if-match" in preflight["Access-Control-Allow-Headers"]

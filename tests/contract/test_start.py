@@ -99,8 +99,8 @@ def assert_refused(folder, server, settings, sentence):
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
 def test_the_start_says_once_which_database_serves_what(folder, server):
     text = "Server=192.0.2.1;Port=1;Database=shop;UID=api;PWD=not-for-the-log"
-    said = folder / "start.log"
-    with said.open("wb") as log:
+    log_file = folder / "start.log"
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *server],
             cwd=ROOT,
@@ -116,19 +116,19 @@ def test_the_start_says_once_which_database_serves_what(folder, server):
     try:
         deadline = time.monotonic() + 60
         # Each server's own line once it serves, of every worker.
-        while not re.search(r"(?s)Booting.*Booting|Running on", said.read_text()):
-            assert time.monotonic() < deadline, said.read_text()
+        while not re.search(r"(?s)Booting.*Booting|Running on", log_file.read_text()):
+            assert time.monotonic() < deadline, log_file.read_text()
             time.sleep(0.05)
     finally:
         process.terminate()
         process.wait(60)
-    lines = [line.partition(" ")[2] for line in said.read_text().splitlines()]
+    lines = [line.partition(" ")[2] for line in log_file.read_text().splitlines()]
     assert [line for line in lines if " start: " in line] == [
         "WARNING start: SQLAZURECONNSTR_TAX names the database TAX; the sample's is TAXI.",
         "INFO start: Databases: customers and passengers: 192.0.2.1/shop from"
         " POSTGRESQLCONNSTR_WWIF; taxi trips: not configured; TAX: x/? from SQLAZURECONNSTR_TAX",
     ]
-    assert "not-for-the-log" not in said.read_text()
+    assert "not-for-the-log" not in log_file.read_text()
 
 
 def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):

@@ -140,7 +140,7 @@ def test_a_request_refused_before_its_body_was_read_does_not_affect_the_next(
         response = connection.getresponse()
         response.read()
         assert response.status == status
-        # Reconnects only where the answer said `Connection: close`.
+        # Reconnects only if the response has `Connection: close`.
         connection.request("GET", "/health/live")
         response = connection.getresponse()
         response.read()

@@ -263,9 +263,9 @@ def too_little_right(world: World) -> dict[str, tuple[bytes, int]]:
 def smuggled(world: World) -> dict[str, tuple[bytes, int]]:
     claims = [{"typ": "roles", "val": "operate"}, {"typ": "roles", "val": "write"}]
     principal = {"auth_typ": "aad", "claims": claims, "name_typ": "name", "role_typ": "roles"}
-    told = base64.b64encode(json.dumps(principal).encode()).decode()
+    encoded = base64.b64encode(json.dumps(principal).encode()).decode()
     easyauth = [
-        ("X-MS-CLIENT-PRINCIPAL", told),
+        ("X-MS-CLIENT-PRINCIPAL", encoded),
         ("X-MS-CLIENT-PRINCIPAL-ID", "admin"),
         ("X-MS-CLIENT-PRINCIPAL-NAME", "admin"),
         ("X-MS-CLIENT-PRINCIPAL-IDP", "aad"),
@@ -332,7 +332,7 @@ def malformed(world: World) -> dict[str, tuple[bytes, int]]:
         "a blank before the colon": (head + b"X-API-Key : a\r\n\r\n", 400),
         "a folded value": (head + b"X-API-Key: a\r\n b\r\n\r\n", 400),
         "a header without a colon": (head + b"X-API-Key\r\n\r\n", 400),
-        "a name that is none": (head + b"X(API)Key: a\r\n\r\n", 400),
+        "an invalid name": (head + b"X(API)Key: a\r\n\r\n", 400),
         "two lengths": (post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
         "a length below 0": (post + b"Content-Length: -1\r\n\r\n", 400),
         "a length with a sign": (post + b"Content-Length: +2\r\n\r\n{}", 400),
@@ -382,7 +382,7 @@ def bodies(world: World) -> dict[str, tuple[bytes, int]]:
         "says it is too long": (put(b"{}", length=MAX_BYTES + 1), 413),
         "says it is 8 EiB long": (put(b"{}", length=1 << 63), 413),
         "too long in chunks": (chunked + chunks * 5 + b"0\r\n\r\n", 413),
-        "a chunk that is none": (chunked + b"zz\r\n{}\r\n", 400),
+        "an invalid chunk": (chunked + b"zz\r\n{}\r\n", 400),
         "nested 300 deep": (put(too_deep), 400),
         "nested 30,000 deep": (put(b"[" * 30_000 + b"]" * 30_000), 400),
         "a number of 60,000 digits": (put(b'{"CustomerName":' + b"9" * 60_000 + b"}"), 400),

@@ -105,7 +105,7 @@ def test_two_callers_on_one_connection_see_their_own_customers_a_thousand_times(
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(ask, orders)) == INTERLEAVED
     after = stats()
-    # What both asked as the same caller at one time was one statement.
+    # Identical concurrent reads of one caller were one statement.
     assert INTERLEAVED / 2 < after.checkouts_total - before.checkouts_total <= INTERLEAVED
     assert (after.max_size, after.connects_total) == (1, max(1, before.connects_total))
 
@@ -118,7 +118,7 @@ def test_without_a_caller_no_customer_is_visible(client: FlaskClient, headers: d
 
 
 @pytest.mark.parametrize(
-    ("asked", "body", "status"),
+    ("line", "body", "status"),
     [
         (f"GET /customer/{ONE_OF_ANNS}", None, 200),
         ("GET /customers?limit=0&format=ndjson", None, 200),
@@ -129,9 +129,9 @@ def test_without_a_caller_no_customer_is_visible(client: FlaskClient, headers: d
     ],
 )
 def test_the_claims_of_a_caller_are_gone_before_the_next_request(
-    app: Flask, headers: dict[str, Headers], asked: str, body: dict | None, status: int
+    app: Flask, headers: dict[str, Headers], line: str, body: dict | None, status: int
 ):
-    method, path = asked.split()
+    method, path = line.split()
     response = app.test_client().open(path, method=method, json=body, headers=headers["ann"])
     assert response.status_code == status, response.text
     assert response.text
@@ -232,9 +232,9 @@ def test_a_shared_read_is_shared_only_within_one_caller(
     app: Flask, client: FlaskClient, headers: dict[str, Headers]
 ):
     stats = app.extensions["databases"].manager("TAXI").stats
-    asked = []
+    checkouts = []
     for name in ("ann", "ann", "ben", "ben"):
         before = stats().checkouts_total
         client.get("/taxidata/summary?by=hour", headers=headers[name])
-        asked.append(stats().checkouts_total - before)
-    assert asked == [1, 0, 1, 0]
+        checkouts.append(stats().checkouts_total - before)
+    assert checkouts == [1, 0, 1, 0]

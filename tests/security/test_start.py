@@ -63,10 +63,10 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
         timeout=60,
         check=False,
     )
-    said = finished.stdout + finished.stderr
+    output = finished.stdout + finished.stderr
     assert finished.returncode != 0
-    assert len(SENTENCE.findall(said)) == 1, said
-    assert "Traceback" not in said
+    assert len(SENTENCE.findall(output)) == 1, output
+    assert "Traceback" not in output
     assert not (folder / "local" / "postgresql").exists()
 
 
@@ -146,8 +146,8 @@ def test_auth_none_opens_the_api_to_all_clients(host: str):
         assert refusal_to_listen(listeners, read_settings({"AUTH": "none"})) is None
         chosen = read_settings({"AUTH": "keys", "API_KEYS": KEYS})
         assert refusal_to_listen(listeners, chosen) is None
-        said = refusal_to_listen(listeners, read_settings({}))
-        assert (said is None) == (host == "127.0.0.1")
+        output = refusal_to_listen(listeners, read_settings({}))
+        assert (output is None) == (host == "127.0.0.1")
 
 
 def test_without_auth_a_remote_client_is_refused_by_any_server(tmp_path: Path):

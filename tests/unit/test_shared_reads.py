@@ -54,14 +54,14 @@ def file_of(folder):
     return folder / hashlib.sha256(QUESTION.encode()).hexdigest()
 
 
-def asked(folder, answer):
+def from_another_worker(folder, answer):
     """The text that another worker gets, whose own query would return `answer`."""
     return SharedReads(folder, ttl=TTL).get(QUESTION, lambda: answer, deadline=Deadline(5))[0]
 
 
 def test_a_result_is_reused_by_other_workers(tmp_path):
-    assert asked(tmp_path, "first") == "first"
-    assert asked(tmp_path, "second") == "first"
+    assert from_another_worker(tmp_path, "first") == "first"
+    assert from_another_worker(tmp_path, "second") == "first"
 
 
 GARBAGE = (
@@ -73,18 +73,18 @@ GARBAGE = (
 
 @pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:24]))
 def test_a_damaged_file_is_a_miss_and_is_replaced(content, tmp_path):
-    asked(tmp_path, "first")
+    from_another_worker(tmp_path, "first")
     file_of(tmp_path).write_bytes(content)
-    assert asked(tmp_path, "second") == "second"
-    assert asked(tmp_path, "third") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "third") == "second"
 
 
 def test_a_result_with_a_future_date_is_a_miss(tmp_path):
-    asked(tmp_path, "first")
+    from_another_worker(tmp_path, "first")
     later = time.time() + 86_400
     os.utime(file_of(tmp_path), (later, later))
-    assert asked(tmp_path, "second") == "second"
-    assert asked(tmp_path, "third") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "third") == "second"
 
 
 def test_a_full_disk_is_a_miss_and_logged_once(tmp_path, caplog):
@@ -99,15 +99,15 @@ def test_a_full_disk_is_a_miss_and_logged_once(tmp_path, caplog):
 
 
 def test_a_partly_written_result_is_a_miss(tmp_path):
-    asked(tmp_path, "first")
+    from_another_worker(tmp_path, "first")
     os.utime(file_of(tmp_path), (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        assert asked(tmp_path, "x" * 1000) == "x" * 1000
+        assert from_another_worker(tmp_path, "x" * 1000) == "x" * 1000
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert asked(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
 
 
 @pytest.mark.parametrize("obstacle", ["a file for the folder", "a folder for the file"])
@@ -131,7 +131,7 @@ def test_the_folder_is_created_at_the_first_read(tmp_path):
 
 
 def test_a_failed_query_leaves_no_old_result(tmp_path):
-    asked(tmp_path, "old")
+    from_another_worker(tmp_path, "old")
     os.utime(file_of(tmp_path), (0, 0))
     begun, waiting = threading.Event(), threading.Event()
 
@@ -145,7 +145,7 @@ def test_a_failed_query_leaves_no_old_result(tmp_path):
         first = SharedReads(tmp_path, ttl=TTL)
         failing = threads.submit(first.get, QUESTION, fail, deadline=Deadline(10))
         begun.wait(5)
-        second = threads.submit(asked, tmp_path, "new")
+        second = threads.submit(from_another_worker, tmp_path, "new")
         waiting.set()
         with pytest.raises(OSError, match="of the database"):
             failing.result()
