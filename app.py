@@ -192,7 +192,7 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
             record.route = current.url_rule.rule
         elif not isinstance(current.routing_exception, RequestRedirect):
             g.match = app.extensions["catalog"].match(current.path, current.method)
-            record.route = g.match.route
+            record.route = g.match.route or record.route
         g.request_id = record.id
         arrived = current.environ.get(ARRIVED)
         g.deadline = request_deadline(

@@ -123,7 +123,7 @@ def test_twenty_faults_are_all_listed(limited: Server):
         answer = api.put("/customer", json=dict.fromkeys(map(str, range(19)), 1))
     errors = assert_problem(answer, 422, "invalid-body")["errors"]
     assert len(errors) == 20
-    assert errors[0] == {"pointer": "/CustomerName", "detail": "Field required"}
+    assert errors[0] == {"pointer": "/CustomerName", "detail": "is required"}
 
 
 def test_further_faults_of_a_query_are_counted(limited: Server):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from testkit.routes import application
+from tests.security.test_start import application
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB")
 PATHS = ("/customer//123", "//customer/123", "/customer//", "/taxidata//20", "/customer/123/")
@@ -14,7 +14,8 @@ PATHS = ("/customer//123", "//customer/123", "/customer//", "/taxidata//20", "/c
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_path_with_an_empty_segment_is_not_found_with_any_method(path: str, tmp_path: Path):
-    with application(tmp_path) as app:
+    # Without a catalog: while one is unread, any unknown path may be a route of it (503).
+    with application(tmp_path, EXPOSED_SCHEMAS="NONE:api") as app:
         client = app.test_client()
         for method in METHODS:
             answer = client.open(f"http://localhost{path}", method=method)
