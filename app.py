@@ -1,9 +1,9 @@
-"""The application: `flask run`, `gunicorn app:app`, or `create_app(settings)` for one's own."""
+"""The Flask application: for `flask run`, `gunicorn app:app`, or `create_app(settings)`."""
 
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
 
 import click
@@ -26,13 +26,13 @@ from embedded.cluster import EmbeddedError
 from observability import logs
 from observability.logs import RequestLog
 from observability.metrics import Metrics
-from observability.observer import Observer
+from observability.observer import Observer, Subscriber
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
 from operations.catalog_routes import CatalogRoutes, Match
 from operations.openapi import VERSION
 from operations.python_routes import python_routes
-from protocol import delivery
+from protocol import compression, cors, response_headers
 from protocol.authorization import Authentication
 from protocol.key_cleaner import KeyCleaner
 from protocol.limits import BodyTime, StreamLimit, limit_rate
@@ -49,36 +49,36 @@ from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from serving.announcement import announce
 from serving.arrival import ARRIVED
 from serving.refusals import is_worker, refuse
-from settings import (
-    Settings,
-    SettingsError,
-    check_authentication,
-    read_settings,
-)
+from settings import Settings, SettingsError, check_authentication, read_settings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
-# The endpoint of every route that comes from a catalog.
+# The endpoint of the routes that come from a catalog.
 PROCEDURES = "procedures"
-CANNOT_START = (
-    *(SettingsError, CatalogError, ConnectionStringError, EmbeddedError, DriverMissing),
-    *(TracingUnavailable,),
+# Errors that stop the start with one sentence.
+START_ERRORS = (
+    SettingsError,
+    CatalogError,
+    ConnectionStringError,
+    EmbeddedError,
+    DriverMissing,
+    TracingUnavailable,
 )
 
 
 class Application(Flask):
-    """Flask without what costs each request time and serves none of ours."""
+    """Flask with a shorter path per request, and with routes from the catalog."""
 
-    def ensure_sync(self, func: Callable) -> Callable:
-        # No hook and no view of ours is a coroutine.
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        # No hook and no view of this application is a coroutine.
         return func
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is None:
             return super().create_url_adapter(request)
-        # Raises SecurityError for a Host that is none. No route depends on a host, so that the
-        # rest of what binding looks at is left out.
+        # get_host raises SecurityError for an invalid Host. No route depends on the host, so the
+        # other checks of MapAdapter.bind are left out.
         request.host = get_host(request.environ)
         return MapAdapter(
             self.url_map,
@@ -92,7 +92,7 @@ class Application(Flask):
         )
 
     def dispatch_request(self) -> ResponseReturnValue:
-        """The view of the request's route; where no Python resource has it, the catalog's."""
+        """Call the view of the request's route: a Python resource, else the catalog's view."""
         match: Match | None = g.get("match")
         if match is None:
             return super().dispatch_request()
@@ -105,40 +105,42 @@ class Application(Flask):
                 return super().dispatch_request()
             if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
                 return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})
-        return self.view_functions[PROCEDURES]()
+        return cast(ResponseReturnValue, self.view_functions[PROCEDURES]())
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
-        """Redirects a path that is a route's but for the slashes at its end (308)."""
+        """Redirect (308) a path that would match a route without its trailing slashes."""
         path = request.path.rstrip("/")
-        # As it was sent: %2F is part of a value, not the end of a path.
+        # The path before decoding: %2F is part of a value, not a slash at the end.
         sent = request.environ.get("RAW_URI", request.path).partition("?")[0]
         slashes = isinstance(request.routing_exception, NotFound) and sent.endswith("/")
-        if slashes and self.create_url_adapter(request).test(path):
+        adapter = self.create_url_adapter(request) if slashes else None
+        if adapter is not None and adapter.test(path):
             query = request.query_string.decode("latin-1")
             raise RequestRedirect(quote(request.root_path + path) + (query and f"?{query}"))
         super().raise_routing_exception(request)
 
 
 class ProblemApi(Api):
-    """flask-restful, whose errors are the application's own problems."""
+    """flask-restful with the application's own error responses."""
 
-    def error_router(self, original_handler: Callable, e: Exception) -> Response:
-        # flask-restful matches the path again here, outside of Flask's error handling.
+    def error_router(
+        self, original_handler: Callable[[Exception], Response], e: Exception
+    ) -> Response:
+        # flask-restful would match the path again here, outside Flask's error handling.
         return original_handler(e)
 
 
 def create_app(
     settings: Settings | None = None, *, span_processor: "SpanProcessor | None" = None
 ) -> Flask:
-    """A new application. Without `settings` they are read from the environment.
+    """A new application; `settings` default to those of the environment.
 
-    span_processor: of OpenTelemetry, gets the spans in place of what TRACES_TO names.
-    Raises SettingsError, EmbeddedError, DriverMissing or TracingUnavailable, each with one
-    sentence.
+    span_processor: an OpenTelemetry span processor that replaces the destination of TRACES_TO.
+    Raises one of START_ERRORS, with one sentence.
     """
     settings = settings or read_settings()
     app = Application(__name__, static_folder=None, template_folder="resources/html")
-    # A path with an empty segment is no route: a redirect would be HTML, outside the problems.
+    # A path with an empty segment matches no route; Werkzeug's redirect would be an HTML page.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
@@ -146,8 +148,8 @@ def create_app(
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)
-    app.wsgi_app = observer.around(app.wsgi_app)
-    databases = Databases(settings, report=_say, observe=observer.observe)
+    app.wsgi_app = observer.around(app.wsgi_app)  # type: ignore[method-assign]
+    databases = Databases(settings, report=_report, observe=observer.observe)
     app.extensions["databases"] = databases
     app.extensions["readiness"] = Readiness(databases)
     app.extensions["metrics"].watch(databases.pools)
@@ -162,18 +164,23 @@ def create_app(
     app.extensions["stream_limit"] = StreamLimit(settings.max_streams)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops
+        )
     _before_each_request(app, settings)
     app.register_error_handler(Exception, lambda e: problem_of(e).response())
-    delivery.install(app, cors_origins=settings.cors_origins)
+    # Flask runs these in reverse order: CORS first, the request's id last.
+    response_headers.install(app)
+    compression.install(app)
+    cors.install(app, settings.cors_origins)
     _add_commands(app)
     api = ProblemApi(app)
     if settings.serves_sample:
         _add_sample_routes(api)
     _add_routes(api)
     app.extensions["catalog"] = catalog = CatalogRoutes(taken=python_routes(app))
-    if _serves():
-        _refuse_strangers(settings)
+    if _serves_requests():
+        _check_exposure(settings)
         if not any(map(databases.schemas_of, databases.names())):
             _check_routes(app, settings)
         databases.open()
@@ -187,31 +194,33 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def begin() -> None:
-        asked = request._get_current_object()  # once: each use of a proxy looks for it anew
-        seen = request_record(asked.environ)
-        if asked.url_rule is not None:
-            seen.route = asked.url_rule.rule
-        elif not isinstance(asked.routing_exception, RequestRedirect):
-            g.match = app.extensions["catalog"].match(asked.path, asked.method)
-            seen.route = g.match.route
-        g.request_id = seen.id
-        arrived = asked.environ.get(ARRIVED)
+        # The object behind Flask's proxy, which would be resolved again at every use.
+        current = request._get_current_object()  # type: ignore[attr-defined]
+        record = request_record(current.environ)
+        if current.url_rule is not None:
+            record.route = current.url_rule.rule
+        elif not isinstance(current.routing_exception, RequestRedirect):
+            g.match = app.extensions["catalog"].match(current.path, current.method)
+            record.route = g.match.route or record.route
+        g.request_id = record.id
+        arrived = current.environ.get(ARRIVED)
         g.deadline = request_deadline(
-            settings.route_deadlines.get(seen.route, settings.request_deadline_seconds),
-            asked.environ.get("HTTP_REQUEST_TIMEOUT"),
+            settings.route_deadlines.get(record.route, settings.request_deadline_seconds),
+            current.environ.get("HTTP_REQUEST_TIMEOUT"),
             waited=time.monotonic() - arrived if arrived is not None else 0.0,
         )
 
-    # In this order: who asks is counted, whether it is let in or not.
+    # The rate limit comes between the two, so that it counts callers, and refused requests too.
     app.before_request(authentication.identify)
     if settings.rate_limit:
         limit_rate(app, settings.rate_limit)
-    app.before_request(authentication.admit)
+    app.before_request(authentication.authorize)
 
 
 def close_app(app: Flask, *, timeout: float = 0.0) -> None:
-    """Give back what `app` holds: connections, waiting up to `timeout` seconds for those that are
-    out, the embedded default, and observations not sent on yet. Safe to call twice.
+    """Close the connections of `app`, the embedded default and its observers. Idempotent.
+
+    timeout: seconds to wait for connections that are in use.
     """
     app.extensions["metrics"].sample()
     app.extensions["catalog"].close()
@@ -221,11 +230,11 @@ def close_app(app: Flask, *, timeout: float = 0.0) -> None:
 
 def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | None") -> Observer:
     metrics = Metrics(version=VERSION)
-    subscribers = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
+    subscribers: list[Subscriber] = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
     if settings.traces_to and span_processor is None:
         span_processor = processor_to(settings.traces_to)
     if span_processor is not None:
-        # First, for it gives the request the trace that the log line names.
+        # First, because it sets the request's trace id, which the log line contains.
         subscribers.insert(0, Traces(span_processor))
     observer = Observer(*subscribers, server_timing=settings.server_timing)
     app.extensions.update(observer=observer, metrics=metrics)
@@ -263,24 +272,27 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
-    # Without a rule: it serves the paths that no rule has.
+    # A view without a URL rule: dispatch_request calls it for paths that match no rule.
     api.app.view_functions[PROCEDURES] = api.output(Procedures.as_view(PROCEDURES))
 
 
 def _check_routes(app: Flask, settings: Settings) -> None:
     catalog = app.extensions["catalog"]
     if catalog.live.unread:
-        return  # any route may be one of a catalog that can't be read now
+        return  # a route may belong to a catalog that could not be read yet
     routes = sorted({rule.rule for rule in app.url_map.iter_rules()} | catalog.routes)
     for route in settings.route_deadlines:
         if route not in routes:
             raise SettingsError(
-                f"ROUTE_DEADLINES names {route}, which is no route: use {', '.join(routes)}."
+                f"ROUTE_DEADLINES names {route}, which is not a route: use {', '.join(routes)}."
             )
 
 
-def _refuse_strangers(settings: Settings) -> None:
-    """Raises SettingsError where AUTH leaves open who may call; gunicorn.conf.py asks too."""
+def _check_exposure(settings: Settings) -> None:
+    """Raises SettingsError if AUTH is incomplete, or not set for a server beyond this machine.
+
+    gunicorn.conf.py does the same for gunicorn's addresses.
+    """
     check_authentication(settings)
     command = click.get_current_context(silent=True)
     host = command.params.get("host") if command is not None else None
@@ -288,27 +300,27 @@ def _refuse_strangers(settings: Settings) -> None:
         raise SettingsError(refusal(host))
 
 
-def _serves() -> bool:
-    """Whether this process answers requests; other `flask` commands start nothing unasked."""
+def _serves_requests() -> bool:
+    """Whether this process serves requests; other `flask` commands open no database."""
     command = click.get_current_context(silent=True)
     return command is None or command.info_name == "run"
 
 
 def _prints_help() -> bool:
-    """Whether this is a `flask` command that needs no settings."""
+    """Whether this is a `flask` command that only prints help, which requires no settings."""
     in_command = click.get_current_context(silent=True) is not None
     return in_command and (len(sys.argv) == 1 or "--help" in sys.argv)
 
 
-def _say(sentence: str) -> None:
+def _report(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
 def __getattr__(name: str) -> Flask:
-    # Made when a server asks for it, so that importing create_app starts no database.
+    # Made at the first access, so that importing create_app starts no database.
     if name == "app":
-        globals()["app"] = _app_to_serve()
-        return globals()["app"]
+        globals()["app"] = app = _app_to_serve()
+        return app
     raise AttributeError(name)
 
 
@@ -316,14 +328,14 @@ def _app_to_serve() -> Flask:
     try:
         settings = read_settings()
         logs.configure(settings.log_format)
-        if _serves() and not is_worker():
+        if _serves_requests() and not is_worker():
             announce(settings)
         return create_app(settings)
-    except CANNOT_START as error:
+    except START_ERRORS as error:
         if _prints_help():
-            helpful = Flask(__name__)
-            _add_commands(helpful)
-            return helpful
+            app = Flask(__name__)
+            _add_commands(app)
+            return app
         refuse(str(error))
-        # By any other status gunicorn would take it for an accident, and start workers for ever.
+        # With any other exit status gunicorn would restart the worker forever.
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None

@@ -1,4 +1,4 @@
-"""The databases that the settings name: one ConnectionManager each, or the embedded default."""
+"""The configured databases, with one ConnectionManager each; or the embedded default."""
 
 import hashlib
 import logging
@@ -19,12 +19,12 @@ from embedded.sample import SCRIPTS, deploy_and_fill
 from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)
-# The embedded default, which serves both databases of the sample.
+# The name of the embedded default, which serves both databases of the sample.
 EMBEDDED = "embedded"
 
 
 class Databases:
-    """Makes each manager when it is first asked for; `open()` makes them all now."""
+    """The managers by database, each made at its first use; `open()` makes all of them at once."""
 
     def __init__(
         self,
@@ -39,21 +39,21 @@ class Databases:
         self._lock = threading.RLock()
         self._managers: dict[str, ConnectionManager] = {}
         self._cluster: EmbeddedCluster | None = None
-        # At a normal end of the process, and when an app is dropped.
-        self._closing = weakref.finalize(self, _close, self._managers, cluster := [])
-        self._started = cluster
+        self._clusters: list[EmbeddedCluster] = []
+        # Runs at a normal exit of the process, and when the app is garbage-collected.
+        self._closing = weakref.finalize(self, _close, self._managers, self._clusters)
 
     def open(self) -> None:
-        """Start the embedded default where it serves, and make every manager. No connection."""
+        """Start the embedded default if it serves, and make every manager; connect to none."""
         for name in self.names():
             self.manager(name)
 
     def names(self) -> tuple[str, ...]:
-        """Every database that is served; the embedded default is one, of the name EMBEDDED."""
+        """Every database that is served; the embedded default is one database, EMBEDDED."""
         return (EMBEDDED,) if self._settings.embedded else tuple(self._settings.targets)
 
     def reported_names(self) -> tuple[str, ...]:
-        """The names under which readiness is reported: the sample's two where it is served."""
+        """The names in readiness reports: the sample's two if it is served, then all others."""
         return self._settings.database_names
 
     def schemas_of(self, name: str) -> tuple[str, ...]:
@@ -62,20 +62,20 @@ class Databases:
         return tuple(dict.fromkeys(s for n in names for s in self._settings.schemas_of(n)))
 
     def manager(self, name: str) -> ConnectionManager:
-        """The manager of a database. Raises NotConfigured naming the missing variable."""
-        found = self._managers.get(name)
-        if found is not None:
-            return found
+        """The manager of a database. Raises NotConfigured with the missing variable."""
+        manager = self._managers.get(name)
+        if manager is not None:
+            return manager
         with self._lock:
             if name not in self._managers:
                 self._make(name)
             return self._managers[name]
 
     def cluster(self) -> EmbeddedCluster:
-        """The embedded default, started. Raises NotConfigured where another database serves."""
+        """The embedded default, started. Raises NotConfigured if another database serves."""
         if not self._settings.embedded:
             raise NotConfigured(
-                "A database is configured, so the embedded default does not serve here."
+                "A connection string is set, so the embedded default is not in use."
             )
         with self._lock:
             if self._cluster is None:
@@ -89,22 +89,26 @@ class Databases:
                     cluster.start()
                 except OSError as error:
                     raise unusable_local_dir(self._settings, error) from error
-                self._started.append(cluster)
+                self._clusters.append(cluster)
                 cluster.watch()
                 self._cluster = cluster
             return self._cluster
 
-    def source(self, name: str, *, with_place: bool) -> str:
-        """As Settings.source()."""
-        return self._settings.source(name, with_place=with_place)
+    def sources(self, *, with_place: bool) -> dict[str, str]:
+        """Settings.source() of each reported database."""
+        return {
+            name: self._settings.source(name, with_place=with_place)
+            for name in self.reported_names()
+        }
 
     def pools(self) -> list[tuple[str, PoolStats]]:
-        """(name, reading) of each manager made so far."""
+        """The name and pool statistics of each manager made so far."""
         return [(manager.name, manager.stats()) for manager in set(self._managers.values())]
 
     def close(self, timeout: float = 0.0) -> None:
-        """Close every manager, waiting up to `timeout` seconds for what is still out, and let go
-        of the embedded default. Safe to call twice.
+        """Close every manager, and stop using the embedded default. Idempotent.
+
+        timeout: seconds to wait for connections that are in use.
         """
         for manager in set(self._managers.values()):
             manager.close(timeout)
@@ -113,8 +117,7 @@ class Databases:
     def _make(self, name: str) -> None:
         if self._settings.embedded and name in (EMBEDDED, *TARGETS):
             text = self.cluster().connection_string(role=API_ROLE)
-            target = Target(EMBEDDED, "", text, "postgresql")
-            manager = self._connect(target)
+            manager = self._connect(Target(EMBEDDED, "", text, "postgresql"))
             self._managers.update(dict.fromkeys((EMBEDDED, *TARGETS), manager))
             return
         target = self._settings.targets.get(name)
@@ -151,7 +154,7 @@ class Databases:
 
 
 def fingerprint(*folders: Path) -> str:
-    """SHA-256 over names and contents: tells whether the scripts or the sample have changed."""
+    """SHA-256 over names and contents; differs if the scripts or the sample have changed."""
     digest = hashlib.sha256()
     for folder in folders:
         for file in sorted(f for f in folder.iterdir() if f.is_file()):

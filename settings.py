@@ -1,4 +1,8 @@
-"""The only reader of environment variables. A wrong one stops the start with a sentence."""
+"""Settings: the only reader of environment variables.
+
+Each setting is one field of Settings. scripts/settings_docs.py writes docs/settings.md
+and .env.example from those fields. An invalid value stops the start with one sentence.
+"""
 
 import difflib
 import math
@@ -20,34 +24,42 @@ from authentication.sites import ANY, normal_origin
 from database.connect.connection_string import ConnectionString, ConnectionStringError
 
 ROOT = Path(__file__).resolve().parent
-# App Service prefixes a connection string by the type chosen for it; these two speak T-SQL, the
-# third says nothing, the fourth speaks PostgreSQL.
+# App Service puts the connection string's type in front of its name. SQLAZURE and SQL are T-SQL,
+# POSTGRESQL is PostgreSQL; CUSTOM can be either, so its text decides.
 PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONNSTR_")
 # The databases of the sample; any other name behind a prefix is an adopter's.
 TARGETS = ("WWIF", "TAXI")
 DATABASE_NAME = re.compile(r"[A-Za-z0-9_]+")
-# Behind a prefix and a database's name: the connection string of its replica.
+# The ending of a variable that holds the connection string of a database's replica.
 REPLICA = "_REPLICA"
-# The value of AUTH that is right on a developer's machine and refused anywhere else.
+# The default of AUTH: suits a developer's machine, and is refused anywhere else.
 NO_CHOICE = "loopback"
 EMBEDDED_SOURCE = "embedded sample with invented data"
 YES = ("yes", "true", "on", "1")
 NO = ("no", "false", "off", "0")
+# The longest allowed duration in seconds.
+DAY = 86_400.0
 
 
 class SettingsError(ValueError):
-    """A setting is wrong; the message is one sentence that says what to set."""
+    """A setting is invalid; the message is one sentence with the value and the remedy."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its environment name, default (as text), unit, reader and one line of help."""
+    """The declaration of one setting.
+
+    name: the environment variable. help: a noun phrase that stands alone. default: as text.
+    unit: what the value is or counts. read: makes the value from text; raises ValueError with
+    the end of the sentence "it must be …", in which `{unit}` is replaced. secret: whether
+    messages leave the value out.
+    """
 
     name: str
+    help: str
     default: str
     unit: str
     read: Callable[[str], Any]
-    help: str
     secret: bool = False
 
     @property
@@ -70,67 +82,67 @@ def _number(least: float, most: float, kind: Callable[[str], Any]) -> Callable[[
     return read
 
 
-def integer(least: int, most: int) -> Callable[[str], int]:
-    return _number(least, most, int)
+def seconds(least: float = 0.0) -> Callable[[str], float]:
+    return _number(least, DAY, float)
 
 
-def seconds(least: float = 0.0, most: float = 86_400.0) -> Callable[[str], float]:
-    return _number(least, most, float)
+def parts_of(text: str) -> list[str]:
+    """The parts of a comma-separated list, without blanks and empty parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def one_of(*words: str) -> Callable[[str], str]:
+def one_of(*choices: str) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"a word out of {', '.join(words)}")
+        if text not in choices:
+            raise ValueError(f"one of {', '.join(choices)}")
         return text
 
     return read
 
 
+def words(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma-separated list; of `allowed` words only, if any are given."""
+
+    def read(text: str) -> tuple[str, ...]:
+        found = tuple(parts_of(text))
+        if allowed and not set(found) <= set(allowed):
+            raise ValueError(f"a list of {', '.join(allowed)}, joined by commas")
+        return found
+
+    return read
+
+
 def origins(text: str) -> tuple[str, ...]:
-    """As browsers spell them, each to be matched whole; * alone is all."""
+    """Origins as browsers spell them, each to be matched whole; * stands for all origins."""
     found = []
-    for origin in filter(None, (part.strip() for part in text.split(","))):
+    for origin in parts_of(text):
         try:
             found.append(ANY if origin == ANY else normal_origin(origin))
         except ValueError:
             raise ValueError(
-                f"a list of origins joined by commas; {origin!r} is none: write scheme, host and"
-                " port, without a path, and no * within a name"
+                f"a list of origins joined by commas; {origin!r} is not an origin: write scheme,"
+                " host and port, without a path, and no * within a name"
             ) from None
     return tuple(found)
 
 
 def yes_or_no(text: str) -> bool:
     if text.lower() not in YES + NO:
-        raise ValueError(f"a yes or a no (or {', '.join(YES[1:] + NO[1:])})")
+        raise ValueError(f"yes or no (or {', '.join(YES[1:] + NO[1:])})")
     return text.lower() in YES
 
 
 def authentication_methods(text: str) -> tuple[str, ...] | None:
-    """() says that everybody may call; None that nobody chose: everybody on this machine."""
-    names = tuple(part.strip() for part in text.lower().split(",") if part.strip())
+    """The methods of AUTH. () means no authentication; None means that AUTH is not set, which
+    admits requests from this machine only."""
+    names = tuple(parts_of(text.lower()))
     if names in ((), (NO_CHOICE,)):
         return None
     if names == ("none",):
         return ()
     if not set(names) <= set(METHODS):
-        raise ValueError(
-            f"a word: {NO_CHOICE}, none, or out of {', '.join(METHODS)}, joined by commas"
-        )
+        raise ValueError(f"{NO_CHOICE}, none, or a list of {', '.join(METHODS)}, joined by commas")
     return names
-
-
-def words(*known: str) -> Callable[[str], tuple[str, ...]]:
-    """Words joined by commas; out of `known`, if there are any."""
-
-    def read(text: str) -> tuple[str, ...]:
-        found = tuple(part.strip() for part in text.split(",") if part.strip())
-        if known and not set(found) <= set(known):
-            raise ValueError(f"a list out of {', '.join(known)}, joined by commas")
-        return found
-
-    return read
 
 
 def _url(text: str) -> str:
@@ -147,7 +159,7 @@ def _rates(text: str) -> str:
 
 def route_seconds(text: str) -> dict[str, float]:
     found = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    for entry in parts_of(text):
         route, _, number = entry.rpartition("=")
         try:
             found[route.strip()] = seconds(0.05)(number)
@@ -159,9 +171,9 @@ def route_seconds(text: str) -> dict[str, float]:
 
 
 def _schemas(text: str) -> tuple[tuple[str, str], ...]:
-    """(database, schema) of each entry; the database is "" for a schema of every one."""
+    """(database, schema) of each entry; the database is "" for a schema of every database."""
     found = []
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    for entry in parts_of(text):
         database, _, schema = entry.rpartition(":")
         if not schema.strip() or (":" in entry and not DATABASE_NAME.fullmatch(database.strip())):
             raise ValueError("a list of schema or database:schema, joined by commas")
@@ -169,123 +181,17 @@ def _schemas(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def _anonymous_groups(text: str) -> frozenset[str]:
+    return read_groups(text.replace(",", "+"))
+
+
 def _folder(text: str) -> Path:
     return ROOT / text
 
 
-SETTINGS = (
-    Setting("LOCAL_DIR", ".local", "folder", _folder, "where the embedded default keeps its data"),
-    Setting("POOL_MIN_SIZE", "0", "connections", integer(0, 1000), "kept open when idle"),
-    Setting("POOL_MAX_SIZE", "8", "connections", integer(1, 1000), "of one process to a database"),
-    Setting("POOL_MAX_WAITING", "64", "requests", integer(0, 100_000), "queued; more answer 503"),
-    Setting(
-        "POOL_ACQUIRE_TIMEOUT_SECONDS", "10", "seconds", seconds(0.01), "longest wait in the queue"
-    ),
-    Setting(
-        "POOL_MAX_LIFETIME_SECONDS", "1800", "seconds", seconds(1), "age at which one is replaced"
-    ),
-    Setting("POOL_MAX_IDLE_SECONDS", "300", "seconds", seconds(1), "idle time before it is closed"),
-    Setting("POOL_LEAK_SECONDS", "0", "seconds", seconds(), "checkout worth a warning; 0 is never"),
-    Setting("LOGIN_TIMEOUT_SECONDS", "30", "seconds", seconds(1), "longest wait for a connect"),
-    Setting(
-        "REQUEST_DEADLINE_SECONDS", "30", "seconds", seconds(0.05), "for all that a request does"
-    ),
-    Setting(
-        "MAX_REQUEST_BYTES", "1048576", "bytes", integer(1024, 1 << 30), "largest request body"
-    ),
-    Setting("HEAD_SECONDS", "10", "seconds", seconds(0.05), "longest wait for a request's head"),
-    Setting("BODY_SECONDS", "10", "seconds", seconds(0.05), "longest wait for a request body"),
-    Setting(
-        *("STALL_SECONDS", "30", "seconds", seconds(0.05)),
-        "longest wait for a client that takes nothing of a response",
-    ),
-    Setting(
-        *("ROUTE_DEADLINES", "", "routes", route_seconds),
-        "the deadline of a route, such as /taxidata=60,/customers=5; for others the one above",
-    ),
-    Setting(
-        "MAX_STREAMS", "6", "streams", integer(0, 1000), "of one process at a time; 0 is no limit"
-    ),
-    Setting(
-        *("RATE_LIMIT", "", "rates", _rates),
-        "of a client to one process, such as 100 per minute; none if unset",
-    ),
-    Setting(
-        *("TRUSTED_PROXIES", "0", "proxies", integer(0, 10)),
-        "in front of the API, each of which adds to X-Forwarded-For; on App Service 1",
-    ),
-    Setting(
-        *("EXPOSED_SCHEMAS", "api", "schemas", _schemas),
-        "schemas whose procedures become routes, such as api,ERP:sales; ERP:sales is of ERP only",
-    ),
-    Setting(
-        *("CATALOG_SECONDS", "10", "seconds", seconds(0.1)),
-        "interval between two looks at the catalog for changed procedures",
-    ),
-    Setting(
-        *("MAX_STORED_RESPONSE_BYTES", "1048576", "bytes", integer(0, 1 << 30)),
-        "largest response stored with an Idempotency-Key; a longer one is not repeated",
-    ),
-    Setting(
-        *("AUTH", NO_CHOICE, "methods", authentication_methods),
-        "who may call: loopback (this machine), none (everybody), or of keys, oidc, easyauth",
-    ),
-    Setting(
-        *("AUTH_ANONYMOUS", "", "route groups", lambda text: read_groups(text.replace(",", "+"))),
-        "of read, write and operate: open without a credential",
-    ),
-    Setting(
-        *("AUTH_ROLES", "read:read,write:write,operate:operate", "roles", read_roles),
-        "the groups that a role or scope opens, such as Customers.Edit:read+write",
-    ),
-    Setting(
-        *("API_KEYS", "", "keys", read_keys),
-        "name:group+group:digest of each key; flask auth new-key NAME makes one",
-        secret=True,
-    ),
-    Setting(*("OIDC_ISSUER", "", "URL", _url), "whose tokens are taken, as they say in iss"),
-    Setting(*("OIDC_AUDIENCE", "", "audiences", words()), "one of which a token must be for"),
-    Setting(
-        *("OIDC_ALGORITHMS", "RS256", "algorithms", words(*ALGORITHMS)),
-        "that tokens may be signed with: RS256, ES256",
-    ),
-    Setting(
-        *("OIDC_JWKS_URL", "", "URL", _url),
-        "where the issuer's keys are; unset: where its discovery document says",
-    ),
-    Setting("IDEMPOTENCY_KEY_HOURS", "24", "hours", integer(1, 8760), "a write's key is known for"),
-    Setting("REQUIRE_IF_MATCH", "no", "yes or no", yes_or_no, "428 for a change without If-Match"),
-    Setting(
-        "TAXI_CACHE_SECONDS", "0", "seconds", seconds(), "age up to which trips are told again"
-    ),
-    Setting(
-        *("CORS_ORIGINS", "", "origins", origins),
-        "whose scripts may call, such as https://app.example.com; joined by commas; * is all",
-    ),
-    Setting(
-        *("CSV_FORMULAS", "keep", "keep or escape", one_of("keep", "escape")),
-        "CSV texts that spreadsheets take for formulas; escape puts an apostrophe before each",
-    ),
-    Setting(
-        *("LOG_FORMAT", "auto", "auto, text or json", one_of("auto", "text", "json")),
-        "of the log; auto is text on a terminal, else json",
-    ),
-    Setting("SLOW_CALL_SECONDS", "1", "seconds", seconds(), "a call's time worth a warning"),
-    Setting(
-        *("SERVER_TIMING", "asked", "asked, always or never", one_of("asked", "always", "never")),
-        "when answers carry Server-Timing; asked is by the header Prefer: server-timing",
-    ),
-    Setting(
-        *("TRACES_TO", "", "URL or connection string", str),
-        "where traces go: an OTLP endpoint or an Application Insights; nowhere if not set",
-        secret=True,
-    ),
-)
-
-
 @dataclass(frozen=True)
 class Target:
-    """A configured database: its name, the variable that names it, and its connection string."""
+    """A configured database: its name, the variable it comes from, and its connection string."""
 
     name: str
     variable: str
@@ -294,11 +200,11 @@ class Target:
 
     @property
     def place(self) -> str:
-        """ "server/database", as far as the connection string names them; never a secret."""
+        """ "server/database", with "?" for what the connection string lacks; never a secret."""
         try:
             given = ConnectionString(self.connection_string)
         except ConnectionStringError:
-            return "?"  # the start ends with a sentence about it
+            return "?"  # making the ConnectionManager reports the fault
         server = given.get("SERVER", "DATA SOURCE", "ADDRESS", "ADDR") or given.get("DSN") or "?"
         return f"{server}/{given.get('DATABASE', 'INITIAL CATALOG') or '?'}"
 
@@ -306,62 +212,200 @@ class Target:
         return f"<Target {self.name} from {self.variable}>"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All settings, read and checked. `targets` lacks what no variable names."""
+def _setting(
+    help: str, default: str, unit: str, read: Callable[[str], Any], *, secret: bool = False
+) -> Any:
+    """A field of Settings that is read from the variable of its name in capitals."""
+    declared = {"help": help, "default": default, "unit": unit, "read": read, "secret": secret}
+    return field(repr=not secret, metadata=declared)
 
-    local_dir: Path
-    pool_min_size: int
-    pool_max_size: int
-    pool_max_waiting: int
-    pool_acquire_timeout_seconds: float
-    pool_max_lifetime_seconds: float
-    pool_max_idle_seconds: float
-    pool_leak_seconds: float
-    login_timeout_seconds: float
-    request_deadline_seconds: float
-    max_request_bytes: int
-    head_seconds: float
-    body_seconds: float
-    stall_seconds: float
-    route_deadlines: Mapping[str, float]
-    max_streams: int
-    rate_limit: str
-    trusted_proxies: int
-    exposed_schemas: tuple[tuple[str, str], ...]
-    catalog_seconds: float
-    max_stored_response_bytes: int
-    auth: tuple[str, ...] | None
-    auth_anonymous: frozenset[str]
-    auth_roles: Mapping[str, frozenset[str]]
-    api_keys: tuple[ApiKey, ...]
-    oidc_issuer: str
-    oidc_audience: tuple[str, ...]
-    oidc_algorithms: tuple[str, ...]
-    oidc_jwks_url: str
-    idempotency_key_hours: int
-    require_if_match: bool
-    taxi_cache_seconds: float
-    cors_origins: tuple[str, ...]
-    csv_formulas: str
-    log_format: str
-    slow_call_seconds: float
-    server_timing: str
-    traces_to: str = field(repr=False)
+
+def _whole(help: str, default: str, unit: str, least: int, most: int) -> Any:
+    return _setting(help, default, unit, _number(least, most, int))
+
+
+def _seconds(help: str, default: str, *, least: float = 0.0) -> Any:
+    return _setting(help, default, "seconds", seconds(least))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, read and checked. `targets` holds only databases with a connection string."""
+
+    local_dir: Path = _setting(  # noqa: RUF009 (a dataclass field)
+        "folder for the data of the embedded database", ".local", "folder", _folder
+    )
+    pool_min_size: int = _whole(
+        "minimum connections kept open per process and database", "0", "connections", 0, 1000
+    )
+    pool_max_size: int = _whole(
+        "maximum connections per process and database", "8", "connections", 1, 1000
+    )
+    pool_max_waiting: int = _whole(
+        "maximum requests that wait for a connection; more get 503", "64", "requests", 0, 100_000
+    )
+    pool_acquire_timeout_seconds: float = _seconds(
+        "longest wait for a pooled connection", "10", least=0.01
+    )
+    pool_max_lifetime_seconds: float = _seconds(
+        "age at which a connection is replaced", "1800", least=1
+    )
+    pool_max_idle_seconds: float = _seconds(
+        "idle time after which a connection is closed", "300", least=1
+    )
+    pool_leak_seconds: float = _seconds(
+        "checkout time after which a warning is logged; 0 disables", "0"
+    )
+    login_timeout_seconds: float = _seconds("longest time to open a connection", "30", least=1)
+    request_deadline_seconds: float = _seconds(
+        "deadline of a request: queueing, connecting, retries and execution", "30", least=0.05
+    )
+    max_request_bytes: int = _whole("largest request body", "1048576", "bytes", 1024, 1 << 30)
+    head_seconds: float = _seconds("longest wait for a request's head", "10", least=0.05)
+    body_seconds: float = _seconds("longest wait for a request's body", "10", least=0.05)
+    stall_seconds: float = _seconds(
+        "longest wait for a client that stops reading its response", "30", least=0.05
+    )
+    route_deadlines: Mapping[str, float] = _setting(
+        "deadlines of single routes in seconds, such as /taxidata=60,/customers=5",
+        "",
+        "routes",
+        route_seconds,
+    )
+    max_streams: int = _whole(
+        "maximum streamed responses at a time per process; 0 disables the limit",
+        "6",
+        "streams",
+        0,
+        1000,
+    )
+    rate_limit: str = _setting(
+        "maximum rate of a client per process, such as 100 per minute; unset: no limit",
+        "",
+        "rates",
+        _rates,
+    )
+    trusted_proxies: int = _whole(
+        "number of proxies in front of the API that add to X-Forwarded-For; on App Service 1",
+        "0",
+        "proxies",
+        0,
+        10,
+    )
+    exposed_schemas: tuple[tuple[str, str], ...] = _setting(
+        "schemas whose procedures become routes, such as api,ERP:sales; ERP:sales is the schema"
+        " sales of the database ERP only",
+        "api",
+        "schemas",
+        _schemas,
+    )
+    catalog_seconds: float = _seconds(
+        "interval between checks for changed procedures", "10", least=0.1
+    )
+    max_stored_response_bytes: int = _whole(
+        "largest response stored for an Idempotency-Key; longer ones are not replayed",
+        "1048576",
+        "bytes",
+        0,
+        1 << 30,
+    )
+    auth: tuple[str, ...] | None = _setting(
+        "authentication: keys, oidc, easyauth (joined by commas), loopback (this machine only)"
+        " or none (open to all)",
+        NO_CHOICE,
+        "methods",
+        authentication_methods,
+    )
+    auth_anonymous: frozenset[str] = _setting(
+        "route groups open without a credential: read, write, operate",
+        "",
+        "route groups",
+        _anonymous_groups,
+    )
+    auth_roles: Mapping[str, frozenset[str]] = _setting(
+        "route groups granted to each role or scope, such as Customers.Edit:read+write",
+        "read:read,write:write,operate:operate",
+        "roles",
+        read_roles,
+    )
+    api_keys: tuple[ApiKey, ...] = _setting(
+        "API keys as name:group+group:digest; `flask auth new-key NAME` makes one",
+        "",
+        "keys",
+        read_keys,
+        secret=True,
+    )
+    oidc_issuer: str = _setting("issuer of accepted tokens, equal to iss", "", "URL", _url)
+    oidc_audience: tuple[str, ...] = _setting(
+        "accepted audiences of tokens (aud)", "", "audiences", words()
+    )
+    oidc_algorithms: tuple[str, ...] = _setting(
+        "accepted signature algorithms of tokens: RS256, ES256",
+        "RS256",
+        "algorithms",
+        words(*ALGORITHMS),
+    )
+    oidc_jwks_url: str = _setting(
+        "address of the issuer's signing keys; unset: taken from its discovery document",
+        "",
+        "URL",
+        _url,
+    )
+    idempotency_key_hours: int = _whole("retention of idempotency keys", "24", "hours", 1, 8760)
+    require_if_match: bool = _setting(
+        "whether a change without If-Match gets 428", "no", "yes or no", yes_or_no
+    )
+    taxi_cache_seconds: float = _seconds("how long a trips response may be reused; 0 disables", "0")
+    cors_origins: tuple[str, ...] = _setting(
+        "origins whose scripts may call the API, such as https://app.example.com; joined by"
+        " commas, * for all",
+        "",
+        "origins",
+        origins,
+    )
+    csv_formulas: str = _setting(
+        "treatment of CSV texts that spreadsheets run as formulas; escape prefixes an apostrophe",
+        "keep",
+        "keep or escape",
+        one_of("keep", "escape"),
+    )
+    log_format: str = _setting(
+        "format of the log; auto: text on a terminal, else json",
+        "auto",
+        "auto, text or json",
+        one_of("auto", "text", "json"),
+    )
+    slow_call_seconds: float = _seconds("duration of a call after which a warning is logged", "1")
+    server_timing: str = _setting(
+        "responses with a Server-Timing header; asked: those to Prefer: server-timing",
+        "asked",
+        "asked, always or never",
+        one_of("asked", "always", "never"),
+    )
+    traces_to: str = _setting(
+        "destination of traces: an OTLP endpoint or an Application Insights; unset: no traces",
+        "",
+        "URL or connection string",
+        str,
+        secret=True,
+    )
     targets: Mapping[str, Target]
     on_app_service: bool
-    easyauth_enabled: bool  # the platform says so itself: only then it guards its headers
+    # From WEBSITE_AUTH_ENABLED: only then does the platform remove forged identity headers.
+    easyauth_enabled: bool
     identity: Mapping[str, str]
-    warnings: tuple[str, ...] = ()  # sentences about variables that have no effect
+    warnings: tuple[str, ...] = ()  # sentences about variables without effect
 
     @property
     def embedded(self) -> bool:
-        """Whether the embedded default serves: nothing is configured."""
+        """Whether the embedded default serves: no connection string is set."""
         return not self.targets
 
     def source(self, name: str, *, with_place: bool = True) -> str:
-        """What serves a database: EMBEDDED_SOURCE, "not configured", or the variable that names it,
-        with_place after "server/database from"."""
+        """The source of a database: EMBEDDED_SOURCE, "not configured", or its variable.
+
+        with_place: put "server/database from" in front of the variable.
+        """
         if self.embedded:
             return EMBEDDED_SOURCE
         target = self.targets.get(name)
@@ -376,7 +420,7 @@ class Settings:
 
     @property
     def database_names(self) -> tuple[str, ...]:
-        """The sample's two where it is served, configured or not; then every other database."""
+        """The sample's two databases, if it is served, configured or not; then all others."""
         sample = TARGETS if self.serves_sample else ()
         return tuple(dict.fromkeys([*sample, *self.targets]))
 
@@ -386,8 +430,11 @@ class Settings:
         return tuple(dict.fromkeys(found))
 
 
+SETTINGS = tuple(Setting(f.name.upper(), **f.metadata) for f in fields(Settings) if f.metadata)
+
+
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `environ`, by default the process's environment over the file `.env`.
+    """Settings from `environ`; by default the environment, then the file `.env`.
 
     Raises SettingsError with one sentence.
     """
@@ -396,20 +443,20 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         dotenv = _dotenv()
         warnings += misspelt_settings(dotenv)
         environ = {**dotenv, **os.environ}
-        # azure-identity reads the process's own environment.
+        # azure-identity reads the process's environment, not these settings.
         for name in environ:
             if name.startswith(("AZURE_", "IDENTITY_")):
                 os.environ.setdefault(name, environ[name])
     values = {}
-    for setting in SETTINGS:
-        text = environ.get(setting.name, "").strip() or setting.default
+    for declared in SETTINGS:
+        text = environ.get(declared.name, "").strip() or declared.default
         try:
-            values[setting.attribute] = setting.read(text)
+            values[declared.attribute] = declared.read(text)
         except ValueError as error:
-            given = setting.name if setting.secret else f"{setting.name}={text}"
-            example = f", such as {setting.default}" if setting.default else ""
+            given = declared.name if declared.secret else f"{declared.name}={text}"
+            example = f", such as {declared.default}" if declared.default else ""
             raise SettingsError(
-                f"{given} is wrong: it must be {str(error).format(unit=setting.unit)}{example}."
+                f"{given} is wrong: it must be {str(error).format(unit=declared.unit)}{example}."
             ) from None
     settings = Settings(
         **values,
@@ -429,25 +476,25 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def check_authentication(settings: Settings) -> None:
-    """Raises SettingsError where AUTH asks for what other settings lack."""
-    chosen = settings.auth or ()
-    if "keys" in chosen and not settings.api_keys:
+    """Raises SettingsError if a method of AUTH lacks a setting that it requires."""
+    methods = settings.auth or ()
+    if "keys" in methods and not settings.api_keys:
         raise SettingsError("AUTH=keys needs API_KEYS: flask auth new-key NAME makes an entry.")
-    if "oidc" in chosen and not (settings.oidc_issuer and settings.oidc_audience):
+    if "oidc" in methods and not (settings.oidc_issuer and settings.oidc_audience):
         raise SettingsError("AUTH=oidc needs OIDC_ISSUER and OIDC_AUDIENCE.")
-    if "oidc" in chosen and not settings.oidc_algorithms:
+    if "oidc" in methods and not settings.oidc_algorithms:
         raise SettingsError("AUTH=oidc needs OIDC_ALGORITHMS, such as RS256.")
-    if "easyauth" in chosen and not settings.easyauth_enabled:
+    if "easyauth" in methods and not settings.easyauth_enabled:
         raise SettingsError(
-            "AUTH=easyauth works on App Service with its authentication switched on only:"
-            " anywhere else the headers could be anyone's."
+            "AUTH=easyauth works only on App Service with its authentication switched on:"
+            " anywhere else any client could forge the headers."
         )
     if settings.auth is None and settings.on_app_service:
         raise SettingsError(refusal("App Service"))
 
 
 def unusable_local_dir(settings: Settings, error: OSError) -> SettingsError:
-    """What to raise where `error` came of LOCAL_DIR."""
+    """The error to raise when LOCAL_DIR caused `error`."""
     return SettingsError(
         f"LOCAL_DIR={settings.local_dir} can not be written ({error.strerror}):"
         " set LOCAL_DIR to a folder that this account may write."
@@ -459,8 +506,8 @@ def variable_names(name: str) -> list[str]:
 
 
 def unused_connection_strings(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each variable that looks like a connection string and names no database, or
-    a database whose name is nearly one of the sample's."""
+    """A sentence for each variable that looks like a connection string but has no prefix, and for
+    each database whose name is close to one of the sample's."""
     used = {variable for name in _names(environ) for variable in variable_names(name)}
     return [
         f"{variable} names the database {name}; the sample's is {near[0]}."
@@ -478,13 +525,13 @@ def unused_connection_strings(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
-# A name that App Service or a habit gives to a connection string, in any case.
+# Usual names of variables that hold a connection string, in any case.
 _STRING_NAME = re.compile(rf"(?i)[a-z]+connstr_.+|{'|'.join(TARGETS)}|database_url")
 _STRING_VALUE = re.compile(r"(?i)(?:^|;)\s*(?:server|data source)\s*=|^(?:postgres\w*|mssql)[+:]")
 
 
 def _meant(name: str, text: str) -> str:
-    """The variable nearest to `name`, else to what `text` says of the engine and the content."""
+    """The variable closest to `name`; else the one that fits the engine and content of `text`."""
     prefix, _, rest = name.upper().rpartition("CONNSTR_")
     near = difflib.get_close_matches(rest, TARGETS, n=1, cutoff=0.5)
     target = near[0] if near else "TAXI" if re.search("(?i)taxi|-ondemand", name + text) else "WWIF"
@@ -495,12 +542,12 @@ def _meant(name: str, text: str) -> str:
 
 
 def misspelt_settings(names: Iterable[str]) -> list[str]:
-    """A sentence for each of `names`, of the file .env, that is nearly the name of a setting."""
-    known = [s.name for s in SETTINGS] + ["TOKEN"]
+    """A sentence for each of `names`, taken from the file .env, that is close to a setting."""
+    existing = [s.name for s in SETTINGS] + ["TOKEN"]
     near = {
-        name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+        name: difflib.get_close_matches(name.upper(), existing, n=1, cutoff=0.8)
         for name in names
-        if name not in known
+        if name not in existing
     }
     return [
         f"{name} in .env is not a setting: did you mean {found[0]}?"
@@ -514,7 +561,7 @@ def _dotenv() -> dict[str, str]:
 
 
 def _names(environ: Mapping[str, str]) -> list[str]:
-    """The sample's databases, then every other name behind a prefix."""
+    """The sample's databases, then every other name that follows a prefix."""
     found = set()
     for variable in environ:
         prefix = next((prefix for prefix in PREFIXES if variable.startswith(prefix)), None)
@@ -550,7 +597,3 @@ def _check(settings: Settings) -> None:
             "Set the connection string WWIF or TAXI of this web app (type SQLAzure):"
             " on App Service there is no embedded database."
         )
-
-
-_DECLARED = {s.attribute for s in SETTINGS}
-assert {f.name for f in fields(Settings)} > _DECLARED, "a setting lacks its field"

@@ -1,16 +1,16 @@
-"""API keys: the settings hold their SHA-256 digests, so that reading the settings opens nothing.
+"""API keys. The settings contain their SHA-256 digests, from which no key can be recovered.
 
-A plain digest is enough for a key of 256 random bits; a password would need a slow one.
+A fast digest is enough for a key of 256 random bits; a password would require a slow one.
 """
 
 import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from authentication.principal import GROUPS, Caller, Refused, read_groups
+from authentication.principal import GROUPS, Caller, Refused, RequestHeaders, read_groups
 
 HEADER = "X-API-Key"
 ISSUER = "api-keys"
@@ -23,7 +23,7 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key that is accepted: whose it is, which route groups it opens, its SHA-256 digest."""
+    """An accepted key: the name of its holder, its route groups and its SHA-256 digest."""
 
     name: str
     groups: frozenset[str]
@@ -31,13 +31,13 @@ class ApiKey:
 
 
 def read_keys(text: str) -> tuple[ApiKey, ...]:
-    """`name:group+group:hexdigest, …`. Raises ValueError, which never quotes the text."""
+    """The keys of `name:group+group:hexdigest, …`. Raises ValueError without parts of the text."""
     keys = []
     for number, entry in enumerate(filter(None, (p.strip() for p in text.split(","))), start=1):
         wanted = f"a list of name:group+group:digest joined by commas; entry {number}"
         keys.append(_key(entry, wanted))
     if len({k.digest for k in keys}) < len(keys):
-        raise ValueError("a list in which no key comes twice")
+        raise ValueError("a list without repeated keys")
     return tuple(keys)
 
 
@@ -45,7 +45,7 @@ def _key(entry: str, wanted: str) -> ApiKey:
     name, _, rest = entry.partition(":")
     groups, colon, digest = rest.partition(":")
     if not colon:
-        # As `name:read,write:digest` falls apart.
+        # The result of splitting `name:read,write:digest` at its comma.
         raise ValueError(f"{wanted} has fewer than three parts (groups are joined by +)")
     if not _NAME.fullmatch(name):
         raise ValueError(f"{wanted} lacks {_NAME_RULE}")
@@ -55,7 +55,7 @@ def _key(entry: str, wanted: str) -> ApiKey:
 
 
 def new_key() -> str:
-    """A key that nobody has yet: the prefix, by which leaked ones are found, and 256 bits."""
+    """A new random key of 256 bits, with a prefix by which scanners find leaked keys."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
@@ -64,7 +64,7 @@ def digest_of(key: str) -> bytes:
 
 
 def setting_line(name: str, groups: Collection[str], key: str) -> str:
-    """The entry of API_KEYS for `key`. Raises ValueError for a name or group that can't be."""
+    """The entry of API_KEYS for `key`. Raises ValueError for an invalid name or group."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"NAME {name!r} is wrong: it must be {_NAME_RULE}, such as my-key.")
     unknown = [group for group in groups if group not in GROUPS]
@@ -79,7 +79,7 @@ def setting_line(name: str, groups: Collection[str], key: str) -> str:
 
 
 class ApiKeys:
-    """Callers by the key that they show. Two entries of one name make a rotation possible."""
+    """Callers by API key. Two entries may have one name, so that a key can be rotated."""
 
     challenge = f'ApiKey realm="sql-procedures-api", header="{HEADER}"'
     error_in_challenge = False
@@ -88,17 +88,17 @@ class ApiKeys:
     def __init__(self, keys: Collection[ApiKey]) -> None:
         self._keys = tuple(keys)
 
-    def presented(self, headers: Mapping[str, str]) -> str | None:
+    def presented(self, headers: RequestHeaders) -> str | None:
         return headers.get(HEADER)
 
     def caller_of(self, presented: str) -> Caller:
-        """Whose key it is. Raises Refused."""
+        """The holder of the key. Raises Refused."""
         found = None
         digest = digest_of(presented[: LONGEST_KEY + 1])
-        # All of them, whichever fits: the time taken tells nothing.
+        # Compare all keys, so that the time taken reveals nothing.
         for key in self._keys:
             if hmac.compare_digest(key.digest, digest):
                 found = key
         if found is None:
-            raise Refused("The API key is not known.")
+            raise Refused("The API key is invalid.")
         return Caller(found.name, ISSUER, name=found.name, groups=found.groups)

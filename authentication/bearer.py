@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 
 from authentication.jwks import SigningKeys
-from authentication.principal import Caller, Refused, groups_of
+from authentication.principal import Caller, Refused, RequestHeaders, groups_of
 
 LEEWAY_SECONDS = 30
 LONGEST_TOKEN = 16_384
@@ -17,16 +17,16 @@ _REASONS = (
     (jwt.ImmatureSignatureError, "The token is not valid yet."),
     (jwt.InvalidAudienceError, "The token is for another audience."),
     (jwt.InvalidIssuerError, "The token is from another issuer."),
-    (jwt.MissingRequiredClaimError, "The token lacks a claim: exp, iss, aud and sub are needed."),
+    (jwt.MissingRequiredClaimError, "The token lacks a claim: exp, iss, aud and sub are required."),
 )
 
 
 class BearerTokens:
-    """Callers by a signed JWT. Its algorithm is one of `algorithms` and its key's own, whatever
-    the token says; leeway for clocks: LEEWAY_SECONDS.
+    """Callers by signed JWT. Clocks may differ by LEEWAY_SECONDS.
 
-    audiences: one of them must be the token's; groups_by_role: what `roles`, `scp` and `scope`
-    open.
+    algorithms: the accepted ones; a token's algorithm must also be that of its key. audiences: a
+    token must contain one of them. groups_by_role: the groups for each value of the claims
+    `roles`, `scp` and `scope`.
     """
 
     challenge = 'Bearer realm="sql-procedures-api"'
@@ -48,14 +48,14 @@ class BearerTokens:
         self._groups_by_role = groups_by_role
         self._keys = keys
 
-    def presented(self, headers: Mapping[str, str]) -> str | None:
+    def presented(self, headers: RequestHeaders) -> str | None:
         return headers.get("Authorization")
 
     def caller_of(self, presented: str) -> Caller:
-        """Who signed in. Raises Refused, CannotVerify."""
+        """The token's subject. Raises Refused, CannotVerify."""
         matched = _BEARER.fullmatch(presented.strip())
         if matched is None:
-            raise Refused("Authorization must be Bearer and one token.")
+            raise Refused("Authorization must be Bearer followed by one token.")
         claims = self._verified(matched[1])
         roles = tuple(dict.fromkeys(_words(claims, "roles", "scp", "scope")))
         name = claims.get("name") or claims.get("preferred_username") or claims.get("azp")
@@ -73,14 +73,14 @@ class BearerTokens:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, RecursionError):
-            raise Refused("The token can not be read.") from None
-        # Before any look at a key: what is refused here costs no question to the issuer.
+            raise Refused("The token is malformed.") from None
+        # Checked before the key, so that a token refused here causes no request to the issuer.
         if header.get("alg") not in self._algorithms or "crit" in header:
-            raise Refused("The token is signed in a way that is not accepted.")
+            raise Refused("The token has a signature algorithm that is not accepted.")
         kid = header.get("kid")
         key = self._keys.find(kid) if isinstance(kid, str) else None
         if key is None:
-            raise Refused("The token is signed by a key that is not known.")
+            raise Refused("The token is signed by an unknown key.")
         try:
             return jwt.decode(
                 token,
@@ -93,14 +93,14 @@ class BearerTokens:
             )
         except jwt.InvalidTokenError as error:
             reason = next((text for kind, text in _REASONS if isinstance(error, kind)), None)
-            raise Refused(reason or "The token is not valid.") from None
-        # Of claims of another JSON type, such as a list for a time, or a time beyond all numbers.
+            raise Refused(reason or "The token is invalid.") from None
+        # PyJWT raises these for claims of another JSON type, and for times out of range.
         except (TypeError, ValueError, ArithmeticError, AttributeError, RecursionError):
-            raise Refused("The token is not valid.") from None
+            raise Refused("The token is invalid.") from None
 
 
 def _words(claims: Mapping[str, Any], *names: str) -> list[str]:
-    """Scopes come as one text, roles as a list; each issuer has its own habit."""
+    """The words of claims that are either one text (scopes) or a list (roles)."""
     words = []
     for name in names:
         value = claims.get(name)

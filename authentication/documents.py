@@ -1,4 +1,4 @@
-"""What an OpenID Connect issuer publishes about itself: two JSON documents."""
+"""The JSON documents of an OpenID Connect issuer: its discovery document and its keys."""
 
 import functools
 import http.client
@@ -16,18 +16,18 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 class Unreadable(Exception):
-    """A document could not be had; the message is for logs."""
+    """A document could not be fetched or is unusable; the message is for logs."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect would lead to an address that nobody has configured."""
+    """Refuses redirects, because they lead to addresses outside the configuration."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def is_safe(url: str) -> bool:
-    """Whether nobody between can alter what comes from `url`: https, or this machine."""
+    """Whether documents from `url` can't be altered in transit: https, or this machine."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and (
@@ -57,12 +57,12 @@ def get_document(url: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
         raise Unreadable(type(error).__name__) from error
     if not isinstance(document, dict):
-        raise Unreadable("the document is not an object")
+        raise Unreadable("the document is not a JSON object")
     return document
 
 
 def key_source(*, issuer: str, jwks_url: str = "") -> Callable[[], dict[str, Any]]:
-    """Fetches the issuer's JWKS: from `jwks_url`, else from where its discovery document says."""
+    """A function that fetches the JWKS: from `jwks_url`, else from the discovered address."""
     if jwks_url:
         return functools.partial(get_document, jwks_url)
     return functools.partial(_discovered, issuer)
@@ -70,7 +70,7 @@ def key_source(*, issuer: str, jwks_url: str = "") -> Callable[[], dict[str, Any
 
 def _discovered(issuer: str) -> dict[str, Any]:
     document = get_document(issuer.rstrip("/") + "/.well-known/openid-configuration")
-    # OpenID Connect Discovery 1.0, 4.3: it must speak for itself.
+    # Required by OpenID Connect Discovery 1.0, 4.3.
     if document.get("issuer") != issuer:
         raise Unreadable("the discovery document is of another issuer")
     return get_document(str(document.get("jwks_uri")))

@@ -1,15 +1,15 @@
-"""App Service authentication ("EasyAuth"): the platform signs in, and tells who by headers.
+"""App Service authentication ("EasyAuth"): the platform signs users in and sends them in headers.
 
-The platform removes these headers from what comes in, but only where it is switched on: the
-settings refuse this method anywhere else (Microsoft, "Work with user identities in Azure App
-Service authentication").
+The platform removes these headers from clients' requests only while its authentication is switched
+on; the settings refuse this method anywhere else (Microsoft, "Work with user identities in Azure
+App Service authentication").
 """
 
 import base64
 import json
 from collections.abc import Collection, Mapping
 
-from authentication.principal import Caller, Refused, groups_of
+from authentication.principal import Caller, Refused, RequestHeaders, groups_of
 
 PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
 PRINCIPAL_ID = "X-MS-CLIENT-PRINCIPAL-ID"
@@ -20,7 +20,7 @@ SUBJECT_CLAIMS = ("http://schemas.microsoft.com/identity/claims/objectidentifier
 
 
 class EasyAuth:
-    """Callers by the principal that the platform tells of."""
+    """Callers by the principal in the platform's headers."""
 
     challenge = 'Bearer realm="sql-procedures-api"'
     error_in_challenge = True
@@ -29,12 +29,12 @@ class EasyAuth:
     def __init__(self, groups_by_role: Mapping[str, Collection[str]]) -> None:
         self._groups_by_role = groups_by_role
 
-    def presented(self, headers: Mapping[str, str]) -> tuple[str, str] | None:
+    def presented(self, headers: RequestHeaders) -> tuple[str, str] | None:
         principal = headers.get(PRINCIPAL)
         return None if principal is None else (principal, headers.get(PRINCIPAL_ID, ""))
 
     def caller_of(self, presented: tuple[str, str]) -> Caller:
-        """Whom the platform has signed in. Raises Refused."""
+        """The signed-in user. Raises Refused."""
         principal, subject = presented
         try:
             if len(principal) > LONGEST_PRINCIPAL:
@@ -45,16 +45,18 @@ class EasyAuth:
             role_kind = _text(document.get("role_typ") or "")
             name_kind = _text(document.get("name_typ") or "")
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise Refused("The principal can not be read.") from None
+            raise Refused("The principal is malformed.") from None
         role_types = {*ROLE_CLAIMS, role_kind} - {""}
-        roles = [value for kind, value in claims if kind in role_types]
-        roles += [word for kind, value in claims if kind in SCOPE_CLAIMS for word in value.split()]
-        known = dict(reversed(claims))
-        roles = tuple(dict.fromkeys(roles))
+        granted = [value for kind, value in claims if kind in role_types]
+        for kind, value in claims:
+            if kind in SCOPE_CLAIMS:
+                granted += value.split()
+        roles = tuple(dict.fromkeys(granted))
+        first = dict(reversed(claims))  # the first claim of each type
         return Caller(
-            subject or next((known[kind] for kind in SUBJECT_CLAIMS if kind in known), ""),
-            known.get("iss", provider),
-            name=known.get(name_kind, known.get("name", "")),
+            subject or next((first[kind] for kind in SUBJECT_CLAIMS if kind in first), ""),
+            first.get("iss", provider),
+            name=first.get(name_kind, first.get("name", "")),
             roles=roles,
             groups=groups_of(roles, self._groups_by_role),
         )

@@ -1,4 +1,4 @@
-"""The public keys of an issuer (JWKS, RFC 7517): cached, and asked for no oftener than a floor."""
+"""The public keys of an issuer (JWKS, RFC 7517), cached; fetched at most once a minute."""
 
 import logging
 import threading
@@ -12,23 +12,23 @@ from authentication.documents import Unreadable
 from authentication.principal import CannotVerify
 
 log = logging.getLogger(__name__)
-# A storm of unknown key ids asks the issuer once in this time.
+# The shortest time between two fetches, however many unknown key ids arrive.
 FLOOR_SECONDS = 60.0
-# Issuers publish a key long before they sign with it, and take one back by leaving it out.
+# The age at which keys are fetched again. An issuer revokes a key by leaving it out.
 MAX_AGE_SECONDS = 3600.0
-# Beyond this age keys are not believed, even if the issuer can't be asked for others.
+# The age at which keys are no longer accepted, even if the issuer is unreachable.
 LONGEST_AGE_SECONDS = 86_400.0
 SMALLEST_RSA_BITS = 2048
-# A little more than the two documents may take, so that a waiter meets the outcome.
+# Slightly more than fetching two documents can take, so that a waiting request gets the outcome.
 LONGEST_WAIT_SECONDS = 8.0
 
 
 class SigningKeys:
-    """Keys by their id. `fetch()` gives the JWKS as a dict, or raises Unreadable.
+    """Keys by id. `fetch()` returns the JWKS as a dict, or raises Unreadable.
 
-    algorithms: RS256 takes RSA keys of SMALLEST_RSA_BITS and more, ES256 those of curve P-256;
-    nothing else is a key here, least of all a symmetric one. One fetch at a time, the others
-    wait for it or use what there is.
+    algorithms: RS256 accepts RSA keys of SMALLEST_RSA_BITS or more, ES256 keys of the curve P-256;
+    all other keys, symmetric ones above all, are left out. One request fetches at a time; others
+    use a cached key, or wait if there is none.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class SigningKeys:
         self._not_before = float("-inf")
 
     def find(self, kid: str) -> jwt.PyJWK | None:
-        """The key of this id; None where the issuer has none. Raises CannotVerify."""
+        """The key with this id; None if the issuer has no such key. Raises CannotVerify."""
         age = self._clock() - self._fetched_at
-        known = self._keys.get(kid) if age < LONGEST_AGE_SECONDS else None
-        if known is not None and age < self._max_age:
-            return known
+        cached = self._keys.get(kid) if age < LONGEST_AGE_SECONDS else None
+        if cached is not None and age < self._max_age:
+            return cached
         if self._clock() >= self._not_before:
-            # An aging key serves while another request fetches; without one there is waiting only.
-            wait = LONGEST_WAIT_SECONDS if known is None else 0
+            # Serve a stale key during another request's fetch; wait only if there is no key.
+            wait = LONGEST_WAIT_SECONDS if cached is None else 0
             if self._fetching.acquire(timeout=wait):
                 try:
                     self._refresh_if_due()
@@ -66,21 +66,21 @@ class SigningKeys:
                     self._fetching.release()
         if self._clock() - self._fetched_at >= LONGEST_AGE_SECONDS:
             raise CannotVerify(
-                "The keys of the issuer can not be had.",
+                "The issuer's signing keys are unavailable.",
                 retry_after=self._not_before - self._clock(),
             )
         return self._keys.get(kid)
 
     def _refresh_if_due(self) -> None:
         if self._clock() < self._not_before:
-            return  # another request has just been there
+            return  # another request has just fetched
         try:
             self._keys = self._usable(self._fetch())
             self._fetched_at = self._clock()
         except Unreadable as error:
             log.warning("the signing keys could not be fetched: %s", error)
         finally:
-            # At the end, so that who comes meanwhile waits for the outcome.
+            # Set after the fetch, so that concurrent requests wait for its outcome.
             self._not_before = self._clock() + self._floor
 
     def _usable(self, document: dict[str, Any]) -> dict[str, jwt.PyJWK]:
@@ -94,7 +94,7 @@ class SigningKeys:
                 continue
             try:
                 key = jwt.PyJWK(data, algorithm)
-            # PyJWT and cryptography raise whatever a value of another JSON type leads to.
+            # For values of another JSON type, PyJWT and cryptography raise any kind of error.
             except Exception as error:
                 log.warning("a signing key is left out: %s", type(error).__name__)
                 continue
@@ -104,12 +104,12 @@ class SigningKeys:
 
 
 def _algorithm_of(data: object) -> str | None:
-    """What a key of the set signs with; None for one that is of no use here."""
+    """The algorithm of a key in the JWKS; None for an unusable key."""
     if not isinstance(data, dict) or not isinstance(data.get("kid"), str):
         return None
     if data.get("use", "sig") != "sig":
         return None
     kinds = [(("RSA", None), "RS256"), (("EC", "P-256"), "ES256")]
     kind = (data.get("kty"), data.get("crv"))
-    algorithm = next((name for known, name in kinds if known == kind), None)
+    algorithm = next((name for candidate, name in kinds if candidate == kind), None)
     return algorithm if data.get("alg", algorithm) == algorithm else None

@@ -1,30 +1,33 @@
-"""The methods that AUTH names, made from the settings' values."""
+"""The authentication methods that AUTH names, made from the values of the settings."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from authentication.api_keys import ApiKey, ApiKeys
 from authentication.easyauth import EasyAuth
-from authentication.principal import Caller
+from authentication.principal import Caller, RequestHeaders
 
 METHODS = ("keys", "oidc", "easyauth")
 ALGORITHMS = ("RS256", "ES256")
 
 
 class Method(Protocol):
-    """One way to tell who asks. `challenge`: its part of WWW-Authenticate (RFC 9110, 11.6.1);
-    error_in_challenge: whether the scheme has a place there for what was wrong (RFC 6750, 3);
-    sent_by_browser: a browser adds the credential to requests of any site's page, as a cookie."""
+    """One authentication method.
+
+    challenge: its part of WWW-Authenticate (RFC 9110, 11.6.1). error_in_challenge: whether the
+    scheme defines error parameters there (RFC 6750, 3). sent_by_browser: whether a browser adds
+    the credential to requests of any site's page, as it does with cookies.
+    """
 
     challenge: str
     error_in_challenge: bool
     sent_by_browser: bool
 
-    def presented(self, headers: Mapping[str, str]) -> Any:
-        """The credential in a request's headers; None where there is none for this method."""
+    def presented(self, headers: RequestHeaders) -> Any:
+        """The credential in the headers of a request; None without one for this method."""
 
     def caller_of(self, presented: Any) -> Caller:
-        """Whose credential it is. Raises Refused, CannotVerify."""
+        """The holder of the credential. Raises Refused, CannotVerify."""
 
 
 def methods(
@@ -37,12 +40,12 @@ def methods(
     jwks_url: str = "",
     groups_by_role: Mapping[str, Collection[str]] = {},
 ) -> list[Method]:
-    """The methods of these names, of METHODS, in their order."""
+    """The methods with these names, in the order of METHODS."""
     made: dict[str, Method] = {}
     if "keys" in names:
         made["keys"] = ApiKeys(api_keys)
     if "oidc" in names:
-        # Here, because cryptography takes a while to import and the other methods do without.
+        # Imported here, because cryptography is slow to import and only this method uses it.
         from authentication.bearer import BearerTokens
         from authentication.documents import key_source
         from authentication.jwks import SigningKeys

@@ -1,16 +1,17 @@
-"""Which web sites may have a browser send requests: hosts, origins, and cross-site requests.
+"""Protection against other web sites: DNS rebinding and cross-site requests.
 
-A browser sends along what it has, a cookie or its place on this machine, for every page that asks
-it to. Fetch Metadata (Sec-Fetch-*) and Origin say which page that was; no page can change them.
+A browser attaches cookies, and its access to this machine, to the requests of any page. The headers
+Sec-Fetch-* (Fetch Metadata) and Origin identify that page, and a page can't change them.
 """
 
 import functools
 import ipaddress
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from authentication.exposure import LOCAL_NAMES, is_loopback
+from authentication.principal import RequestHeaders
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 ANY = "*"
@@ -23,7 +24,7 @@ _NEVER_IN_ORIGINS = re.compile(r"[^A-Za-z0-9.:/\[\]_-]")
 def normal_origin(text: str) -> str:
     """An origin as browsers spell it: in lower case, without a default port, IPv6 shortened.
 
-    Raises ValueError for what is no origin of http or https.
+    Raises ValueError for anything but an origin of http or https.
     """
     parts = urlsplit(text.lower())
     host, port = parts.hostname or "", parts.port
@@ -41,7 +42,7 @@ def normal_origin(text: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def is_local_host(host: str) -> bool:
-    """Whether a Host header is a name or address of this machine alone, with whatever port."""
+    """Whether a Host header is a loopback name or address, with any port."""
     name, colon, port = host.lower().rpartition(":")
     if not (colon and port.isdecimal()):
         name = host.lower()
@@ -51,29 +52,29 @@ def is_local_host(host: str) -> bool:
     return name in LOCAL_NAMES or name.endswith(".localhost") or is_loopback(name)
 
 
-def refused_host(headers: Mapping[str, str]) -> str | None:
-    """Why a server for this machine alone does not answer to this Host; None where it does.
+def refused_host(headers: RequestHeaders) -> str | None:
+    """Why a server without AUTH refuses this Host; None if it is a loopback name or address.
 
-    A name that others own can be made to resolve to this machine (DNS rebinding): the browser
-    then takes their page and this API for one site.
+    The owner of a domain can make it resolve to this machine (DNS rebinding); a browser then treats
+    the owner's page and this API as one site.
     """
     host = headers.get("Host")
     if host is None or is_local_host(host):
         return None
     return (
-        f"AUTH is not set, so that only requests to this machine's own names are answered, and"
-        f" Host is {_shown(host)}. Use localhost or 127.0.0.1, or set AUTH."
+        f"AUTH is not set, so only requests to a loopback name are accepted, but Host is"
+        f" {_shown(host)}. Use localhost or 127.0.0.1, or set AUTH."
     )
 
 
 def refused_site(
-    method: str, headers: Mapping[str, str], origins: Collection[str], *, reads: bool
+    method: str, headers: RequestHeaders, origins: Collection[str], *, reads: bool
 ) -> str | None:
-    """Why a request from another site's page is refused; None for one that may pass.
+    """Why a request from another site's page is refused; None if it is allowed.
 
-    origins: those whose pages may call, as normal_origin() gives them; * admits none here. reads:
-    whether requests by safe methods are refused too; a link that is followed to here passes, for
-    its page sees nothing of the answer.
+    origins: the allowed ones, as normal_origin() returns them; * allows none here. reads: whether
+    safe methods are refused too; following a link is allowed, because the page that contains the
+    link can't read the response.
     """
     if method in SAFE_METHODS and not (reads and method != "OPTIONS"):
         return None
@@ -88,13 +89,13 @@ def refused_site(
         return None
     page = "another site" if origin is None else _shown(origin)
     return (
-        f"A page of {page} may not have a browser send this request."
-        " If it may, name the page's origin in CORS_ORIGINS; * does not admit it here."
+        f"A page of {page} caused this request, which is not allowed."
+        " To allow it, add the page's origin to CORS_ORIGINS; * has no effect here."
     )
 
 
-def _follows_a_link(headers: Mapping[str, str]) -> bool:
-    # A frame or an embedded object navigates too, but its destination is no document.
+def _follows_a_link(headers: RequestHeaders) -> bool:
+    # Frames and embedded objects navigate too, but their destination is not "document".
     mode, destination = headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")
     return (mode, destination) == ("navigate", "document")
 

@@ -1,11 +1,13 @@
-"""What requests may hold: one declaration validates, and documents itself.
+"""The schemas of requests: one declaration validates a request and documents it in OpenAPI.
 
 Lengths are those of Sales.Customers and count UTF-16 code units, as nvarchar does.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
+from annotated_types import GroupedMetadata
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,12 +23,20 @@ from pydantic_core import PydanticCustomError
 
 INT_MAX = 2_147_483_647
 MAX_ROWS = 10_000
-# The type of a fault in a text's form.
+# The error type for a text that has not the form of its type.
 UNREADABLE = "unreadable"
+# The default of a key that may be absent but not null.
+ABSENT: Any = None
 
 
-# Parts of a path. A customer's number that no integer column can hold is no customer's.
-CustomerId = Annotated[int, Field(ge=1, le=INT_MAX, examples=[123])]
+class Rules(GroupedMetadata):
+    """Several annotations of a type under one name."""
+
+    def __init__(self, *rules: object) -> None:
+        self._rules = rules
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(self._rules)
 
 
 def _storable(text: str) -> str:
@@ -35,7 +45,7 @@ def _storable(text: str) -> str:
     return text
 
 
-def _length(most: int):
+def _length(most: int) -> Callable[[str], str]:
     def check(text: str) -> str:
         if len(text.encode("utf-16-le")) // 2 > most:
             raise PydanticCustomError(
@@ -48,19 +58,15 @@ def _length(most: int):
     return check
 
 
-def _text(most: int) -> Any:
-    return Annotated[
-        str,
-        Field(
-            json_schema_extra={"minLength": 1, "maxLength": most, "pattern": r"^[^\u0000]*$"},
-        ),
-        AfterValidator(_storable),
-        AfterValidator(_length(most)),
-    ]
+def _text(most: int) -> Rules:
+    schema: dict[str, Any] = {"minLength": 1, "maxLength": most, "pattern": r"^[^\u0000]*$"}
+    return Rules(
+        Field(json_schema_extra=schema), AfterValidator(_storable), AfterValidator(_length(most))
+    )
 
 
 def _number_as_text(value: Any) -> Any:
-    # To JSON, 15940.0 is as whole a number as 15940.
+    # In JSON, 15940.0 is the same number as 15940.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -68,41 +74,44 @@ def _number_as_text(value: Any) -> Any:
     return value
 
 
-def _written(pattern: str, what: str) -> BeforeValidator:
-    """For texts of a query; pydantic alone would read ` 1`, `1_000` or seconds since 1970 too."""
+def _written(pattern: str, form: str) -> BeforeValidator:
+    """Accept only texts of this form; pydantic alone accepts ` 1`, `1_000` and Unix times too."""
     compiled = re.compile(pattern)
 
     def check(value: Any) -> Any:
         if isinstance(value, str) and not compiled.fullmatch(value):
-            raise PydanticCustomError(UNREADABLE, "must be {what}", {"what": what})
+            raise PydanticCustomError(UNREADABLE, "must be {what}", {"what": form})
         return value
 
     return BeforeValidator(check)
 
 
-def _pattern(pattern: str, what: str, **documented: Any) -> Any:
-    """A string that matches; a client that sends another reads `what`, not the pattern."""
-    extra = {"pattern": f"^{pattern}$", **documented}
-    return Annotated[str, Field(json_schema_extra=extra), _written(pattern, what)]
+def _pattern(pattern: str, form: str, **documented: Any) -> Rules:
+    """A string that matches `pattern`; the message for other strings contains `form` instead."""
+    schema = {"type": "string", "pattern": f"^{pattern}$", **documented}
+    return Rules(WithJsonSchema(schema), _written(pattern, form))
 
 
-def _whole(least: int, most: int = INT_MAX) -> Any:
-    limits = Field(ge=least, le=most)
-    return Annotated[int, limits, _written("-?[0-9]{1,20}", "a whole number")]
+def _whole(least: int, most: int = INT_MAX) -> Rules:
+    return Rules(Field(ge=least, le=most), _written("-?[0-9]{1,20}", "a whole number"))
 
 
-def _number(least: float, most: float) -> Any:
-    limits = Field(ge=least, le=most, allow_inf_nan=False)
+def _number(least: float, most: float) -> Rules:
     pattern = r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?"
-    return Annotated[float, limits, _written(pattern, "a number")]
+    return Rules(Field(ge=least, le=most, allow_inf_nan=False), _written(pattern, "a number"))
 
 
-# Dollars and cents; a float column can't hold many more digits exactly.
-Amount = _pattern(
-    r"-?[0-9]{1,7}(\.[0-9]{1,6})?",
-    "an amount such as 20 or 7.80, with at most 7 digits before the point and 6 after it",
-    examples=["20"],
-)
+# Parts of a path. A number that no integer column can store is the number of no customer.
+CustomerId = Annotated[int, Field(ge=1, le=INT_MAX, examples=[123])]
+# Dollars and cents; a float column can't store many more digits exactly.
+Amount = Annotated[
+    str,
+    _pattern(
+        r"-?[0-9]{1,7}(\.[0-9]{1,6})?",
+        "an amount such as 20 or 7.80, with at most 7 digits before the point and 6 after it",
+        examples=["20"],
+    ),
+]
 LocalDatetime = Annotated[
     NaiveDatetime,
     _written(
@@ -113,16 +122,22 @@ LocalDatetime = Annotated[
         {"type": "string", "format": "date-time-local", "examples": ["2019-01-31T13:34:15"]}
     ),
 ]
+Text10 = Annotated[str, _text(10)]
+Text20 = Annotated[str, _text(20)]
+Text60 = Annotated[str, _text(60)]
+Text100 = Annotated[str, _text(100)]
+Text256 = Annotated[str, _text(256)]
 Code = Annotated[
-    _text(10),
+    Text10,
     BeforeValidator(
         _number_as_text,
-        json_schema_input_type=_text(10) | Annotated[int, Field(ge=-999_999_999, le=9_999_999_999)],
+        json_schema_input_type=Text10 | Annotated[int, Field(ge=-999_999_999, le=9_999_999_999)],
     ),
 ]
+Count = Annotated[int, _whole(0)]
 
 
-CORNER_SHOP = {
+CORNER_SHOP: dict[str, Any] = {
     "CustomerName": "Corner Shop",
     "PhoneNumber": "(555) 555-0100",
     "FaxNumber": "(555) 555-0101",
@@ -136,20 +151,20 @@ class _Body(BaseModel):
 
 
 class Address(_Body):
-    AddressLine1: _text(60) | None = None
-    AddressLine2: _text(60) | None = None
+    AddressLine1: Text60 | None = None
+    AddressLine2: Text60 | None = None
     PostalCode: Code | None = None
 
 
 class NewCustomer(_Body):
-    """A customer to be made, or what one is to be replaced by."""
+    """A customer to create, or the replacement of one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [CORNER_SHOP]})
 
-    CustomerName: _text(100)
-    PhoneNumber: _text(20) | None = None
-    FaxNumber: _text(20) | None = None
-    WebsiteURL: _text(256) | None = None
+    CustomerName: Text100
+    PhoneNumber: Text20 | None = None
+    FaxNumber: Text20 | None = None
+    WebsiteURL: Text256 | None = None
     Delivery: Address | None = None
 
 
@@ -158,23 +173,23 @@ NewCustomerList = Annotated[list[NewCustomer], Field(min_length=1, max_length=MA
 
 
 class CustomerReplacement(NewCustomer):
-    """As NewCustomer; CustomerID, if given, is that of the path."""
+    """As NewCustomer; CustomerID, if given, must equal the one in the path."""
 
-    CustomerID: CustomerId = None
+    CustomerID: CustomerId = ABSENT
 
 
 class CustomerPatch(_Body):
-    """Keys to change: null clears, absent leaves."""
+    """Keys to change: null clears a key, absent keys stay."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"PhoneNumber": "(555) 555-0102", "FaxNumber": None}]}
     )
 
-    CustomerID: CustomerId = None
-    CustomerName: _text(100) = None
-    PhoneNumber: _text(20) | None = None
-    FaxNumber: _text(20) | None = None
-    WebsiteURL: _text(256) | None = None
+    CustomerID: CustomerId = ABSENT
+    CustomerName: Text100 = ABSENT
+    PhoneNumber: Text20 | None = None
+    FaxNumber: Text20 | None = None
+    WebsiteURL: Text256 | None = None
     Delivery: Address | None = None
 
 
@@ -182,23 +197,29 @@ class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Limit = Annotated[_whole(0), Field(description="0 means all, streamed")]
+Limit = Annotated[Count, Field(description="maximum rows; 0 streams all")]
 Format = Literal["json", "ndjson", "csv"]
 Sort = Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"]
 FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
 ]
 
-After = _pattern(
-    r"[1-9][0-9]{0,9}(:[^\x00]{1,100})?",
-    "the `after` of a page's Link: a CustomerID, or a CustomerID, a colon and a name",
-    description="where the page before ended: `after` of its Link; belongs to its sort",
-)
-NamePart = _pattern(
-    r"[^\x00]{1,100}",
-    "1 to 100 characters without U+0000",
-    description="what the name contains",
-)
+After = Annotated[
+    str,
+    _pattern(
+        r"[1-9][0-9]{0,9}(:[^\x00]{1,100})?",
+        "the `after` of a page's Link: a CustomerID, or a CustomerID, a colon and a name",
+        description="the end of the previous page: `after` of its Link, with the same sort",
+    ),
+]
+NamePart = Annotated[
+    str,
+    _pattern(
+        r"[^\x00]{1,100}",
+        "1 to 100 characters without U+0000",
+        description="a part of the name",
+    ),
+]
 
 
 def _split(value: Any) -> Any:
@@ -206,15 +227,15 @@ def _split(value: Any) -> Any:
 
 
 class CustomersQuery(_Query):
-    """The customers' list: a page of it by key, or all of it."""
+    """A page of the customers by key, or all customers."""
 
-    limit: Annotated[Limit, Field(description=f"0: all; default: up to {MAX_ROWS}")] = MAX_ROWS
+    limit: Annotated[Limit, Field(description="maximum rows; 0 streams all")] = MAX_ROWS
     after: After | None = None
     name: NamePart | None = None
     fields: Annotated[
         list[FieldName],
         BeforeValidator(_split, json_schema_input_type=list[FieldName]),
-        Field(json_schema_extra={"minItems": 1}, description="joined by commas"),
+        Field(json_schema_extra={"minItems": 1}, description="fields, joined by commas"),
     ] = ["CustomerID", "CustomerName"]
     sort: Annotated[Sort, Field(validate_default=True)] = "CustomerID"
     format: Format | None = None
@@ -224,7 +245,9 @@ class CustomersQuery(_Query):
     def _fits_after(cls, sort: str, given: ValidationInfo) -> str:
         number, colon, _ = (given.data.get("after") or "0").partition(":")
         if number != "0" and (int(number) > INT_MAX or bool(colon) != sort.endswith("Name")):
-            raise PydanticCustomError("after", "is not the sort that `after` belongs to")
+            raise PydanticCustomError(
+                "after", "differs from the sort of the page that `after` comes from"
+            )
         return sort
 
 
@@ -232,31 +255,31 @@ class AmountQuery(_Query):
     """A page of trips."""
 
     limit: Limit = 1000
-    offset: _whole(0) = 0
+    offset: Count = 0
     format: Format | None = None
 
 
 class TaxiQuery(AmountQuery):
-    """Filters; the interval of pick-ups is half open."""
+    """Filters of trips: pickup_from is included, pickup_to is not."""
 
-    total_amount: _number(-1e7, 1e7) | None = None
+    total_amount: Annotated[float, _number(-1e7, 1e7)] | None = None
     pickup_from: LocalDatetime | None = None
     pickup_to: LocalDatetime | None = None
-    payment_type: _whole(0, 32_767) | None = None
-    PULocationID: _whole(0) | None = None
+    payment_type: Annotated[int, _whole(0, 32_767)] | None = None
+    PULocationID: Count | None = None
 
 
 class PassengersQuery(_Query):
     """A page of passengers by key, filtered."""
 
     survived: Annotated[bool, _written("true|false", "true or false")] | None = None
-    pclass: _whole(1, 3) | None = None
+    pclass: Annotated[int, _whole(1, 3)] | None = None
     sex: Literal["male", "female"] | None = None
-    limit: _whole(1, 1000) = 100
-    after: Annotated[_whole(0), Field(description="the last id of the page before")] | None = None
+    limit: Annotated[int, _whole(1, 1000)] = 100
+    after: Annotated[Count, Field(description="the last id of the previous page")] | None = None
 
 
 class SummaryQuery(_Query):
-    """What to group by."""
+    """The column to group by."""
 
     by: Literal["hour", "weekday", "payment_type"]

@@ -7,7 +7,7 @@ from protocol.key_cleaner import PROCEDURE as DELETE_EXPIRED_REQUESTS
 
 
 def required_objects_of(app: Flask, database: str) -> RequiredObjects:
-    """Everything that the resources registered on `app` declare for `database`."""
+    """The objects that the resources registered on `app` declare for `database`."""
     procedures: dict[str, bool] = {}
     tables: set[str] = set()
     for view in app.view_functions.values():

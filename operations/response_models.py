@@ -1,12 +1,12 @@
-"""What is answered, for the documentation: the JSON itself comes from the database."""
+"""The schemas of responses, for OpenAPI; the JSON itself comes from the database."""
 
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from operations.request_models import CustomerId, LocalDatetime
+from operations.request_models import ABSENT, CustomerId, LocalDatetime
 
-CUSTOMER_123 = {
+CUSTOMER_123: dict[str, Any] = {
     "CustomerID": 123,
     "CustomerName": "Tailspin Toys (Roe Park, NY)",
     "PhoneNumber": "(212) 555-0100",
@@ -21,31 +21,31 @@ CUSTOMER_123 = {
 
 
 class _Answer(BaseModel):
-    # A field that may be absent has the default None, which is never sent.
+    # ABSENT marks keys that may be absent; no response contains this default.
     model_config = ConfigDict(extra="forbid")
 
 
 class DeliveryAnswer(_Answer):
-    """Where to deliver; what has no value is absent."""
+    """The delivery address; keys without a value are absent."""
 
-    AddressLine1: str = None
-    AddressLine2: str = None
-    PostalCode: str = None
+    AddressLine1: str = ABSENT
+    AddressLine2: str = ABSENT
+    PostalCode: str = ABSENT
 
 
 class CustomerItem(_Answer):
-    """A customer as far as `fields` asks for it."""
+    """A customer with the keys that `fields` names."""
 
-    CustomerID: CustomerId = None
-    CustomerName: str = None
-    PhoneNumber: str = None
-    FaxNumber: str = None
-    WebsiteURL: str = None
-    Delivery: DeliveryAnswer = None
+    CustomerID: CustomerId = ABSENT
+    CustomerName: str = ABSENT
+    PhoneNumber: str = ABSENT
+    FaxNumber: str = ABSENT
+    WebsiteURL: str = ABSENT
+    Delivery: DeliveryAnswer = ABSENT
 
 
 class CustomerAnswer(CustomerItem):
-    """A customer; what has no value is absent."""
+    """A customer; keys without a value are absent."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [CUSTOMER_123]})
 
@@ -54,13 +54,13 @@ class CustomerAnswer(CustomerItem):
 
 
 class Deleted(_Answer):
-    """The customer that was."""
+    """The deleted customer."""
 
     CustomerID: CustomerId
 
 
 class Trip(_Answer):
-    """A yellow-taxi trip, its columns in the order of the table; what has no value is null."""
+    """A yellow-taxi trip in the order of the table's columns; missing values are null."""
 
     VendorID: int | None
     tpep_pickup_datetime: LocalDatetime | None
@@ -85,9 +85,9 @@ class Trip(_Answer):
 class TripsSummary(_Answer):
     """Trips, fares and tips of one hour (0-23), weekday (1 is Monday) or payment type."""
 
-    hour: int = None
-    weekday: int = None
-    payment_type: int | None = None
+    hour: int = ABSENT
+    weekday: int = ABSENT
+    payment_type: int | None = ABSENT
     trips: int
     fare_amount: float | None
     tip_amount: float | None
@@ -95,7 +95,7 @@ class TripsSummary(_Answer):
 
 
 class PassengerAnswer(_Answer):
-    """A passenger, in the columns of the table."""
+    """A passenger in the order of the table's columns."""
 
     id: int
     Survived: Literal[0, 1]
@@ -109,14 +109,13 @@ class PassengerAnswer(_Answer):
 
 
 class Live(_Answer):
-    """The process answers."""
+    """The process is running."""
 
     status: Literal["live"]
 
 
 class DatabaseState(_Answer):
-    """What the last probe of a database found, how long it took (milliseconds), and how many
-    seconds ago that was."""
+    """The result of the last probe of a database, with its duration and its age."""
 
     state: Literal[
         "ready", "checking", "resuming", "login refused", "unreachable", "not configured"
@@ -127,14 +126,14 @@ class DatabaseState(_Answer):
 
 
 class Ready(_Answer):
-    """Ready is who can ask every database that is configured."""
+    """Ready if every configured database answers."""
 
     status: Literal["ready", "not ready"]
     databases: dict[str, DatabaseState]
 
 
 class Welcome(_Answer):
-    """Where to go from here."""
+    """Links to the documentation and the first routes."""
 
     name: str
     version: str
@@ -143,21 +142,21 @@ class Welcome(_Answer):
 
 
 class Fault(_Answer):
-    """One fault: where in the body (a JSON pointer) or in which parameter, and what it is."""
+    """A fault of the request, at a JSON pointer into the body or in a query parameter."""
 
-    pointer: str = None
-    parameter: str = None
+    pointer: str = ABSENT
+    parameter: str = ABSENT
     detail: str
 
 
 class ProblemDetails(_Answer):
-    """RFC 9457."""
+    """Problem details (RFC 9457)."""
 
     type: str
     title: str
     status: int
-    detail: str = None
-    errors: list[Fault] = None
+    detail: str = ABSENT
+    errors: list[Fault] = ABSENT
     instance: str
 
 

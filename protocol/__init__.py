@@ -1,1 +1,1 @@
-"""HTTP as every route speaks it: what comes in, what goes out, who may ask and how much."""
+"""HTTP for every route: validation, problems, formats, compression, limits and authorization."""

@@ -1,33 +1,32 @@
-"""Who may use which route: decided from the headers alone, before a body is read or a connection
-taken.
+"""Authorization of requests, from the headers alone: no body is read and no connection is used.
 
-Routes are in groups by what they do: `read` (GET, HEAD), `write` (every other method) and
-`operate` (OPERATE). Those in OPEN ask nothing. What is not named here is closed: a new route, and
-a path that is no route, are in the group of their method.
+Each route belongs to a group: `read` (GET, HEAD), `write` (all other methods) or `operate`
+(OPERATE). The routes of OPEN require no credential. A new route, and a path without a route, are in
+the group of their method, so that nothing is open by omission.
 """
 
 from flask import current_app, g, request
 
-from authentication.exposure import forwarded_stranger, is_local_peer, refusal
+from authentication.exposure import is_local_peer, refusal, remote_client_header
 from authentication.principal import Caller, CannotVerify, Refused
 from authentication.schemes import Method, methods
 from authentication.sites import refused_host, refused_site
 from protocol.problems import Problem
 from settings import Settings
 
-# What a browser's preflight, an orchestrator's probe and a reader of the manual need.
+# The routes for probes of orchestrators and for readers of the documentation.
 OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs")
 OPEN_BELOW = ("/assets/",)
 OPERATE = ("/metrics",)
-# An orchestrator's probe names the machine as it likes.
+# Probes of orchestrators may send any Host.
 PROBES = ("/health/live", "/health/ready")
 
 
 class Authentication:
-    """The two steps of a request: identify() who asks, then admit() to the route or not."""
+    """The two steps before each request: identify() the caller, then authorize() the request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._chosen = settings.auth is not None
+        self._configured = settings.auth is not None
         self._anonymous = settings.auth_anonymous
         self._origins = frozenset(settings.cors_origins)
         self.names = settings.auth or ()
@@ -42,44 +41,45 @@ class Authentication:
         )
 
     def identify(self) -> None:
-        """Set g.caller to who asks, None without a credential; what is wrong with one is kept."""
+        """Set g.caller, None without an accepted credential, and g.refused for a refused one."""
         g.caller, g.refused, g.sent_by_browser = None, None, False
         if not self._methods:
             return
-        given = [(m, p) for m in self._methods if (p := m.presented(request.headers)) is not None]
+        headers = request.headers
+        given = [(m, p) for m in self._methods if (p := m.presented(headers)) is not None]
         try:
             if len(given) > 1:
-                raise Refused("Send one credential only.")
+                raise Refused("Send only one credential.")
             for method, presented in given:
                 g.caller = method.caller_of(presented)
                 g.sent_by_browser = method.sent_by_browser
         except (Refused, CannotVerify) as refused:
             g.refused = refused
 
-    def admit(self) -> None:
+    def authorize(self) -> None:
         """Raises Problem: unauthenticated, forbidden or issuer-unavailable."""
         group = group_of_request()
-        if not self._chosen:
-            self._keep_local(group)
+        if not self._configured:
+            self._check_local(group)
         if group is None or not self._methods:
             return
         if g.refused is not None:
-            raise self._problem(g.refused)
+            raise self._unauthenticated(g.refused)
         if g.caller is None:
             if group not in self._anonymous:
-                raise self._problem(None)
+                raise self._unauthenticated(None)
         elif group not in g.caller.groups:
             raise self._forbidden(group)
         elif g.sent_by_browser:
-            self._refuse_site(reads=False)
+            self._check_site(reads=False)
 
-    def _keep_local(self, group: str | None) -> None:
-        """Without a choice of AUTH: this machine's own requests only, and of its browsers only
-        those that no other site's page had sent."""
+    def _check_local(self, group: str | None) -> None:
+        """Without AUTH: refuse requests from other machines, and those that a browser on this
+        machine sends for another site's page."""
         if group is not None:
             if not is_local_peer(request.remote_addr or ""):
                 raise Problem("forbidden", refusal("as this request shows"))
-            header = forwarded_stranger(request.headers)
+            header = remote_client_header(request.headers)
             if header is not None:
                 raise Problem("forbidden", refusal(f"as this request's {header} shows"))
         rule = request.url_rule
@@ -88,52 +88,58 @@ class Authentication:
             if reason is not None:
                 raise Problem("forbidden", reason)
         if group is not None:
-            self._refuse_site(reads=True)
+            self._check_site(reads=True)
 
-    def _refuse_site(self, *, reads: bool) -> None:
+    def _check_site(self, *, reads: bool) -> None:
         reason = refused_site(request.method, request.headers, self._origins, reads=reads)
         if reason is not None:
             raise Problem("forbidden", reason)
 
     def opens(self, group: str) -> bool:
-        """Whether this request's caller may use `group`, where the route itself asks less."""
+        """Whether this request's caller may use `group`, whatever the route requires."""
         if not self._methods or group in self._anonymous:
             return True
-        return g.caller is not None and group in g.caller.groups
+        caller: Caller | None = g.caller
+        return caller is not None and group in caller.groups
 
-    def _problem(self, refused: Exception | None) -> Problem:
+    def _unauthenticated(self, refused: Exception | None) -> Problem:
         if isinstance(refused, CannotVerify):
             return Problem("issuer-unavailable", str(refused), retry_after=refused.retry_after)
         return Problem(
             "unauthenticated",
-            str(refused or "This takes a credential."),
+            str(refused or "This route requires a credential."),
             headers={"WWW-Authenticate": self._challenges("invalid_token", refused)},
         )
 
     def _forbidden(self, group: str) -> Problem:
-        sentence = f"This takes the route group {group}."
+        sentence = f"This route requires the route group {group}."
         return Problem(
             "forbidden",
             sentence,
             headers={"WWW-Authenticate": self._challenges("insufficient_scope", sentence)},
         )
 
-    def _challenges(self, error: str, said: object) -> str:
-        """RFC 9110, 11.6.1, with the errors of RFC 6750, 3.1; none where nothing was sent."""
-        wrong = f', error="{error}", error_description="{said}"' if said is not None else ""
-        challenges = [m.challenge + (wrong if m.error_in_challenge else "") for m in self._methods]
+    def _challenges(self, error: str, description: object) -> str:
+        """The value of WWW-Authenticate (RFC 9110, 11.6.1).
+
+        With the error parameters of RFC 6750, 3.1, unless `description` is None: no credential.
+        """
+        fault = (
+            "" if description is None else f', error="{error}", error_description="{description}"'
+        )
+        challenges = [m.challenge + (fault if m.error_in_challenge else "") for m in self._methods]
         return ", ".join(dict.fromkeys(challenges))
 
 
 def group_of_request() -> str | None:
-    """The group of the route that is asked for; None for one that is open to all."""
+    """The group of this request's route; None if the route is open."""
     rule = request.url_rule
     return group_of(rule.rule if rule else None, request.method)
 
 
 def group_of(rule: str | None, method: str) -> str | None:
-    """As group_of_request(), for any route's rule (None: no route) and method."""
-    # A browser sends no credential with a preflight; the answer tells methods only.
+    """The group of a route's rule (None: no route) and method; None if it is open."""
+    # A browser sends no credential with a preflight; the response contains only methods.
     if method == "OPTIONS":
         return None
     if rule is not None and (rule in OPEN or rule.startswith(OPEN_BELOW)):
@@ -144,11 +150,12 @@ def group_of(rule: str | None, method: str) -> str | None:
 
 
 def caller_claims() -> str | None:
-    """What the procedures of this request are told of who asks; None for nobody in particular."""
+    """The caller's claims as JSON, for the procedures of this request; None without a caller."""
     caller: Caller | None = g.get("caller")
     return caller.claims if caller is not None else None
 
 
 def opens(group: str) -> bool:
     """Whether this request's caller may use `group`, for routes that then show more."""
-    return current_app.extensions["authentication"].opens(group)
+    authentication: Authentication = current_app.extensions["authentication"]
+    return authentication.opens(group)

@@ -6,22 +6,24 @@ from flask import current_app, request
 
 from protocol.problems import Problem
 
-# Compression appends its name to a tag; the row's own tag has no such suffix.
+# Flask-Compress appends the encoding to the row's tag.
 ENTITY_TAG = re.compile(r'"([\x21\x23-\x7e]+?)(?::(?:br|gzip))?"')
 
 
 def if_match() -> str | None:
-    """The one entity tag of If-Match; None without the header, and for `*`.
+    """The entity tag of If-Match; None without the header, and for `*`.
 
-    Raises Problem precondition-required where REQUIRE_IF_MATCH is on and the header is missing,
+    Raises Problem precondition-required if the header is missing and REQUIRE_IF_MATCH is on,
     invalid-header for anything but one strong tag.
     """
     given = request.headers.get("If-Match")
     if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
-        raise Problem("precondition-required", "Send If-Match with the ETag of what you read.")
+        raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
     if given is None or given == "*":
         return None
     matched = ENTITY_TAG.fullmatch(given.strip())
     if matched is None:
-        raise Problem("invalid-header", 'If-Match must be one strong entity tag, such as "abc".')
+        raise Problem(
+            "invalid-header", 'If-Match must be one strong entity tag, such as "abc", or *.'
+        )
     return matched[1]

@@ -1,17 +1,18 @@
-"""The sentence a client gets for each fault that pydantic finds, with the limits of the value."""
+"""Sentences for clients about the faults that pydantic finds in a value."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic_core.core_schema import ErrorType
 
+UNKNOWN = "is unknown; remove it"
 _WHOLE_NUMBER = "must be a whole number"
 _DATETIME = "must be a date and time that exists, such as 2019-01-31T13:34:15"
 _OBJECT = "must be a JSON object"
-# By pydantic's error type; the names in braces are those of its context.
+# By pydantic's error type; the names in braces come from the error's context.
 _SENTENCES = {
     "missing": "is required",
-    "extra_forbidden": "is unknown; remove it",
+    "extra_forbidden": UNKNOWN,
     "string_type": "must be a string",
     "int_type": _WHOLE_NUMBER,
     "int_parsing": _WHOLE_NUMBER,
@@ -38,15 +39,15 @@ _SENTENCES = {
     "dict_type": _OBJECT,
 }
 _OF_PYDANTIC = frozenset(get_args(ErrorType))
-_UNFORESEEN = "is invalid"
+_FALLBACK = "is invalid"
 
 
 def sentence(fault: Mapping[str, Any]) -> str:
-    """What `fault`, one of ValidationError.errors(), means to a client; never pydantic's own words.
+    """The sentence for `fault`, one of ValidationError.errors(), without pydantic's own text.
 
-    A PydanticCustomError of a schema is a sentence already.
+    The message of a PydanticCustomError is a sentence already.
     """
     kind = fault["type"]
     if kind not in _OF_PYDANTIC:
-        return fault["msg"]
-    return _SENTENCES.get(kind, _UNFORESEEN).format_map(fault.get("ctx", {}))
+        return str(fault["msg"])
+    return _SENTENCES.get(kind, _FALLBACK).format_map(fault.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""Collections as JSON, NDJSON or CSV, sent as the database delivers them."""
+"""Collections as JSON, NDJSON or CSV, streamed as the database returns them."""
 
 import csv
 import io
@@ -19,19 +19,23 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
 ARROW = "application/vnd.apache.arrow.stream"
-# Of a cell that a spreadsheet takes for a formula (OWASP, CSV Injection), full-width forms too.
+# First characters of texts that spreadsheets run as formulas (OWASP, CSV Injection); the last four
+# are the full-width forms.
 FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "arrow": ARROW}
 MEDIA_TYPES = (JSON, NDJSON, CSV)
 
 
-def wanted_format(asked: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
-    """The media type for the answer: `?format=` if given, else by Accept; JSON where it's open."""
-    if asked is not None:
-        return FORMATS[asked]
+def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
+    """The media type of the response: by `name` (`?format=`), else by Accept; JSON by default.
+
+    Raises Problem not-acceptable.
+    """
+    if name is not None:
+        return FORMATS[name]
     if not request.accept_mimetypes:
         return JSON
-    best = request.accept_mimetypes.best_match(offered, default=None)
+    best = request.accept_mimetypes.best_match(offered)
     if best is None:
         *most, last = offered
         raise Problem("not-acceptable", f"Accept one of {', '.join(most)} and {last}.")
@@ -39,24 +43,28 @@ def wanted_format(asked: str | None, offered: Sequence[str] = MEDIA_TYPES) -> st
 
 
 def compact(document: Any) -> str:
-    """`document` as JSON text without blanks."""
+    """`document` as JSON text without white space."""
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
-    """`rows`, JSON texts, as a body of `media_type`; `columns` are those of CSV.
+    """A response that streams `rows`, JSON texts, as `media_type`; `columns` are those of CSV.
 
-    Memory stays flat. A failure breaks off the chunked body, so that no client takes it for the
-    end; NDJSON says why in a last line `{"type": "urn:…", …}`.
+    Memory stays flat. A failure aborts the chunked body, so that no client takes the rows sent so
+    far for all of them; NDJSON gets the problem in a last line `{"type": "urn:…", …}`.
     """
-    cell = _escaped if current_app.config["CSV_ESCAPES_FORMULAS"] else _cell
-    as_csv = partial(_csv, columns=columns, cell=cell)
-    encode = {JSON: _json, NDJSON: _ndjson, CSV: as_csv}[media_type]
+    cell: Callable[[Any], Any] = _escaped if current_app.config["CSV_ESCAPES_FORMULAS"] else _cell
+    encoders: dict[str, Callable[[Rows], Iterator[str]]] = {
+        JSON: _json,
+        NDJSON: _ndjson,
+        CSV: partial(_csv, columns=columns, cell=cell),
+    }
+    encode = encoders[media_type]
     return streamed_bytes(rows, (text.encode() for text in encode(rows)), media_type)
 
 
 def streamed_bytes(rows: Rows, chunks: Iterator[bytes], media_type: str) -> Response:
-    """`chunks` made of `rows` as a body of `media_type`, broken off as streamed() is."""
+    """A response that streams `chunks`, made of `rows`; a failure aborts it as in streamed()."""
     mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
     last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None
     response = Response(_guarded(chunks, last_line), content_type=mimetype)
@@ -70,11 +78,11 @@ def _guarded(
     try:
         yield from chunks
     except Exception as error:
-        log.error("a stream broke off: %s", error)
+        log.error("a stream was aborted: %s", error)
         if last_line is not None:
             yield last_line(error).encode()
-        # Ends the connection without the final chunk; `from None` keeps the driver's text out.
-        raise ConnectionAbortedError("the stream broke off") from None
+        # Closes the connection without the final chunk; `from None` hides the driver's text.
+        raise ConnectionAbortedError("the stream was aborted") from None
 
 
 def _last_line(error: Exception, *, request_id: str) -> str:
@@ -95,7 +103,7 @@ def _ndjson(rows: Rows) -> Iterator[str]:
 
 
 def _csv(rows: Rows, *, columns: Sequence[str], cell: Callable[[Any], Any]) -> Iterator[str]:
-    """RFC 4180 with a header; a nested object's keys are joined by a dot, null is empty."""
+    """RFC 4180 with a header; nested keys are joined by dots, null is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)
@@ -118,15 +126,17 @@ def _cell(value: Any) -> Any:
 
 
 def _escaped(value: Any) -> Any:
-    """As _cell(), with an apostrophe before a text that a spreadsheet would calculate. A number
-    stays one, also below 0."""
+    """As _cell(), with an apostrophe in front of a text that a spreadsheet would run.
+
+    Numbers are left alone, negative ones too.
+    """
     if isinstance(value, str) and value.startswith(FORMULA_BEGINS):
         return "'" + value
     return _cell(value)
 
 
-def _flat(item: dict, prefix: str = "") -> dict:
-    flat = {}
+def _flat(item: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in item.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")

@@ -1,4 +1,4 @@
-"""What one client, or all of them together, may take of this process."""
+"""Limits of this process: concurrent streams, the time of a body, and the rate of a client."""
 
 import contextlib
 import threading
@@ -19,27 +19,29 @@ from protocol.problems import Problem
 if TYPE_CHECKING:
     from flask_limiter import RequestLimit
 
-# What reading raises: gunicorn's own for chunks that are none.
+# What reading a body raises; ParseException is gunicorn's for invalid chunks.
 UNREADABLE = (OSError, ParseException, ClientDisconnected)
-# The least that a network is given (RFC 6177, section 2): one client may have all addresses in it.
+# The smallest network that a site gets (RFC 6177, section 2): one client may own all its addresses.
 CLIENT_BITS = 64
 
 
 class StreamLimit:
-    """At most `most` streams at a time, each of which holds a connection; 0 is no limit."""
+    """At most `most` streams at a time, because each holds a connection; 0 disables the limit."""
 
     def __init__(self, most: int) -> None:
         self._free = threading.BoundedSemaphore(most) if most else None
 
     def begin(self, begin_rows: Callable[[], Rows]) -> "Rows | LimitedRows":
-        """What `begin_rows()` gives, in a place of its own until its end or close().
+        """The rows of `begin_rows()`, counted as a stream until they end or are closed.
 
-        Raises Problem busy, and what `begin_rows` does.
+        Raises Problem busy, and whatever `begin_rows` raises.
         """
         if self._free is None:
             return begin_rows()
         if not self._free.acquire(blocking=False):
-            raise Problem("busy", "As many streams as may are under way.", retry_after=1)
+            raise Problem(
+                "busy", "The maximum number of streams is running; try again later.", retry_after=1
+            )
         try:
             return LimitedRows(begin_rows(), self._free)
         except BaseException:
@@ -48,12 +50,12 @@ class StreamLimit:
 
 
 class LimitedRows:
-    """Rows that give back their place, once, when they end or are closed."""
+    """Rows that release their slot once, when they end or are closed."""
 
-    def __init__(self, rows: Rows, place: threading.BoundedSemaphore) -> None:
+    def __init__(self, rows: Rows, slot: threading.BoundedSemaphore) -> None:
         self._rows = rows
-        self._place = place
-        self._taken = threading.Lock()
+        self._slot = slot
+        self._released = threading.Lock()  # acquired by the first release, never unlocked
         self.columns = rows.columns
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -63,16 +65,17 @@ class LimitedRows:
             self.close()
 
     def close(self) -> None:
-        """Safe to call twice."""
+        """Idempotent."""
         self._rows.close()
-        if self._taken.acquire(blocking=False):
-            self._place.release()
+        if self._released.acquire(blocking=False):
+            self._slot.release()
 
 
 class BodyTime:
-    """The body of a request arrives in time and whole, or its reading is a Problem.
+    """The time limit of a request's body.
 
-    The server stops waiting; Werkzeug's, which serves `flask run`, has to be told to.
+    gunicorn's worker enforces it by itself; the socket of Werkzeug's server (`flask run`) gets a
+    timeout here.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -80,28 +83,26 @@ class BodyTime:
 
     @contextlib.contextmanager
     def arriving(self) -> Iterator[None]:
-        """Around the reading of a body. Raises Problem request-timeout, and invalid-json for one
-        that breaks off."""
-        development = request.environ.get("werkzeug.socket")
-        if development is not None:
-            development.settimeout(self._seconds)
+        """Wrap the reading of a body. Raises Problem request-timeout, or invalid-json."""
+        werkzeug_socket = request.environ.get("werkzeug.socket")
+        if werkzeug_socket is not None:
+            werkzeug_socket.settimeout(self._seconds)
         try:
             yield
         except UNREADABLE as error:
-            # Werkzeug raises an error of its own while it handles that of the server.
+            # Werkzeug replaces the server's error by its own.
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
-                raise Problem("request-timeout", "The body took too long to arrive.") from None
-            raise Problem("invalid-json", "The body can not be read.") from None
+                raise Problem("request-timeout", "The body did not arrive in time.") from None
+            raise Problem("invalid-json", "The body is incomplete or malformed.") from None
 
 
 def limit_rate(app: Flask, limits: str) -> None:
-    """Have `app` answer 429 to a client() that asks oftener than `limits`, from the next function
-    before a request on; routes that are open to all are not counted.
+    """Answer 429 to a client whose requests exceed `limits`; open routes are not counted.
 
-    limits: such as "100 per minute". Counted in the memory of this process: with N of them a
-    client gets up to N times as much.
+    limits: such as "100 per minute". Requests are counted in the memory of this process: with N
+    processes a client gets up to N times as much.
     """
-    # Here, because the extension takes longer to import than Flask.
+    # Imported here, because the extension takes longer to import than Flask.
     from flask_limiter import Limiter
 
     limiter = Limiter(
@@ -118,14 +119,16 @@ def limit_rate(app: Flask, limits: str) -> None:
 def _refuse_rate(breached: "RequestLimit") -> NoReturn:
     raise Problem(
         "too-many-requests",
-        f"More than {breached.limit}.",
+        f"The rate limit is {breached.limit}; try again later.",
         retry_after=max(1.0, breached.reset_at - time.time()),
     )
 
 
 def client() -> str:
-    """Who is counted: a caller, else an address, which of IPv6 is a network of 64 bits: one client
-    has all of its addresses. What is no address counts as one client."""
+    """The key under which requests are counted: the caller, else the address of the client.
+
+    IPv6 addresses count by network of CLIENT_BITS. All invalid addresses count as one client.
+    """
     caller = g.get("caller")
     if caller is not None:
         return f"caller:{caller.issuer}:{caller.subject}"

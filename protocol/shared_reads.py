@@ -1,10 +1,9 @@
-"""Identical reads at one time share one query, among all threads and workers of this machine.
+"""Identical concurrent reads share one query, across the threads and workers of this machine.
 
-Synapse bills every query by what it scans, so the same question asked twenty times at once is
-asked once. The threads of a worker agree among themselves; for the workers, a file per question
-carries a lock while it is being answered (the system drops the lock of a worker that dies) and,
-where a time to live is set, the answer afterwards. A file that can't be had, read or written is a
-miss: the question is then asked, and no request fails for it.
+Synapse bills every query by the data it scans, so twenty identical concurrent reads run one query.
+Within a worker SingleFlight merges them. Between workers each read has a file, which is locked
+during the query (the system releases the lock if a worker dies). With a time to live the file then
+keeps the result. If a file can't be opened, read or written, the query runs; no request fails.
 """
 
 import contextlib
@@ -22,21 +21,22 @@ from database.events import Observe, SharedRead, unobserved
 from database.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
-# An answer that was had faster than this is quicker asked for again than handed over.
+# A result that takes less time than this is faster to query again than to share between workers.
 WORTH_SHARING_SECONDS = 0.02
 POLL_SECONDS = 0.005
-QUICK_REMEMBERED = 1000
+MAX_QUICK_KEYS = 1000
 _LENGTH_DIGITS = 20
+# The file is locked by this request, which must run the query.
 MINE = object()
-# (the answer, its age in seconds, the outcome to observe), MINE, or None
+# (text, age in seconds, outcome to observe), MINE, or None
 Found = Any
 
 
 class SharedReads:
-    """Answers by question, `directory` holding what is under way; ttl: seconds, 0 keeps nothing.
+    """Shared results by key, with their files in `directory`.
 
-    The questions must hold all that the answer depends on, the caller included where rows
-    depend on the caller.
+    ttl: seconds for which a result is reused; 0 disables. A key must contain everything that the
+    result depends on, the caller included.
     """
 
     def __init__(self, directory: Path, *, ttl: float = 0.0, observe: Observe = unobserved) -> None:
@@ -45,50 +45,50 @@ class SharedReads:
         self._observe = observe
         self._swept = time.monotonic()
         self._in_this_worker: SingleFlight[tuple[str, float | None]] = SingleFlight()
-        self._quick: set[str] = set()  # questions not worth sharing with other workers
-        self._complained = False
+        self._quick: set[str] = set()  # keys whose queries are too fast to share between workers
+        self._warned = False
 
     @property
     def ttl(self) -> float:
         return self._ttl
 
     def get(
-        self, question: str, ask: Callable[[], str], *, deadline: Deadline
+        self, key: str, query: Callable[[], str], *, deadline: Deadline
     ) -> tuple[str, float | None]:
-        """(answer, its age in seconds if another request asked for it, else None).
+        """The text, and its age in seconds; the age is None if this request ran the query.
 
-        Raises what `ask` raises, DeadlineExceeded while waiting for another's answer.
+        Raises what `query` raises, and DeadlineExceeded while waiting for another worker.
         """
-        answer, joined = self._in_this_worker.get(
-            question, lambda: self._get(question, ask, deadline), deadline
+        result, joined = self._in_this_worker.get(
+            key, lambda: self._get(key, query, deadline), deadline
         )
         if joined:
             self._observe(SharedRead("joined"))
-        return answer
+        return result
 
     def _get(
-        self, question: str, ask: Callable[[], str], deadline: Deadline
+        self, key: str, query: Callable[[], str], deadline: Deadline
     ) -> tuple[str, float | None]:
-        if question in self._quick and not self._ttl:
+        if key in self._quick and not self._ttl:
             self._observe(SharedRead("asked"))
-            return self._timed(question, ask)[0], None
-        path = self._directory / hashlib.sha256(question.encode()).hexdigest()
+            return self._timed(key, query)[0], None
+        path = self._directory / hashlib.sha256(key.encode()).hexdigest()
         while True:
             try:
                 descriptor = self._open(path)
             except OSError as error:
-                self._complain(error)
+                self._warn(error)
                 self._observe(SharedRead("asked"))
-                return self._timed(question, ask)[0], None
+                return self._timed(key, query)[0], None
             try:
                 found = self._find(path, descriptor, deadline)
                 if found is MINE:
                     self._observe(SharedRead("asked"))
-                    return self._ask(path, descriptor, question, ask), None
+                    return self._run(path, descriptor, key, query), None
                 if found is not None:
-                    answer, age, outcome = found
+                    text, age, outcome = found
                     self._observe(SharedRead(outcome))
-                    return answer, age
+                    return text, age
             finally:
                 os.close(descriptor)
 
@@ -101,8 +101,8 @@ class SharedReads:
             return os.open(path, flags, 0o600)
 
     def _find(self, path: Path, descriptor: int, deadline: Deadline) -> Found:
-        """What the file has: an answer, the right to ask (MINE), or None where it is to be opened
-        again, for another worker has removed it. Raises DeadlineExceeded."""
+        """The result in the file, or MINE; None if another worker removed the file, which must then
+        be opened again. Raises DeadlineExceeded."""
         try:
             if not self._lock(descriptor):
                 self._wait(descriptor, deadline)
@@ -113,60 +113,61 @@ class SharedReads:
                 return (*kept, "kept")
             return MINE if self._is_at(path, descriptor) else None
         except OSError as error:
-            self._complain(error)
+            self._warn(error)
             return MINE
 
-    def _complain(self, error: OSError) -> None:
-        if not self._complained:
-            self._complained = True
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
             log.warning("reads are not shared among workers: %s", error.strerror)
 
-    def _timed(self, question: str, ask: Callable[[], str]) -> tuple[str, bool]:
-        """(the answer, whether it took long enough to be worth sharing), which is remembered."""
+    def _timed(self, key: str, query: Callable[[], str]) -> tuple[str, bool]:
+        """The text, and whether the query was slow enough to share; updates the quick keys."""
         began = time.monotonic()
-        answer = ask()
-        worth = time.monotonic() - began > WORTH_SHARING_SECONDS
-        if worth:
-            self._quick.discard(question)
+        text = query()
+        slow = time.monotonic() - began > WORTH_SHARING_SECONDS
+        if slow:
+            self._quick.discard(key)
         else:
-            if len(self._quick) >= QUICK_REMEMBERED:
+            if len(self._quick) >= MAX_QUICK_KEYS:
                 self._quick.clear()
-            self._quick.add(question)
-        return answer, worth
+            self._quick.add(key)
+        return text, slow
 
-    def _ask(self, path: Path, descriptor: int, question: str, ask: Callable[[], str]) -> str:
+    def _run(self, path: Path, descriptor: int, key: str, query: Callable[[], str]) -> str:
+        """Run the query, and write its result to the locked file for waiting workers."""
         keep = False
         try:
             with contextlib.suppress(OSError):
-                # Should this fail, those who wait for it find nothing, least of all an old answer.
+                # If the query fails, waiting workers must not find an old result.
                 os.ftruncate(descriptor, 0)
-            answer, worth = self._timed(question, ask)
-            if self._ttl or worth:
-                keep = self._write(descriptor, answer) and self._ttl > 0
-            return answer
+            text, slow = self._timed(key, query)
+            if self._ttl or slow:
+                keep = self._write(descriptor, text) and self._ttl > 0
+            return text
         finally:
             with contextlib.suppress(OSError):
                 if not keep:
                     path.unlink()
                 self._sweep()
 
-    def _write(self, descriptor: int, answer: str) -> bool:
-        """Whether the file now has `answer`; what it has of it else is told by its length."""
-        text = answer.encode()
+    def _write(self, descriptor: int, text: str) -> bool:
+        """Whether the file now contains all of `text`; its length in front shows a part of it."""
+        content = text.encode()
         try:
             os.lseek(descriptor, 0, os.SEEK_SET)
             with os.fdopen(os.dup(descriptor), "wb") as file:
-                file.write(f"{len(text):0{_LENGTH_DIGITS}}\n".encode() + text)
+                file.write(f"{len(content):0{_LENGTH_DIGITS}}\n".encode() + content)
         except OSError as error:
-            self._complain(error)
+            self._warn(error)
             return False
         return True
 
     def _read(self, descriptor: int, *, fresh: bool = True) -> tuple[str, float] | None:
-        """The answer in the file, if it is whole and, where asked for, not older than the ttl."""
+        """The complete text in the file and its age, else None; fresh: only if younger than ttl."""
         status = os.fstat(descriptor)
         age = time.time() - status.st_mtime
-        # A date in the future does not say how old the answer is.
+        # A modification time in the future gives no age.
         if status.st_size <= _LENGTH_DIGITS or (fresh and not 0 <= age < self._ttl):
             return None
         with os.fdopen(os.dup(descriptor), "rb") as file:
@@ -188,7 +189,7 @@ class SharedReads:
 
     @staticmethod
     def _wait(descriptor: int, deadline: Deadline) -> None:
-        # flock() can't be given a timeout, so the deadline wants polling.
+        # flock() has no timeout, so it is polled until the deadline.
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -199,7 +200,7 @@ class SharedReads:
 
     @staticmethod
     def _is_at(path: Path, descriptor: int) -> bool:
-        """Whether the locked file is still the one at `path`: its last owner may have gone."""
+        """Whether the locked file is still at `path`; the previous worker may have removed it."""
         try:
             return os.path.samestat(os.fstat(descriptor), path.stat())
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A request's body and query, read as their schemas say, or refused with every fault at once."""
+"""Validation of bodies and query strings: a value of the schema, or a Problem with every fault."""
 
 import functools
 import json
@@ -10,18 +10,19 @@ from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from catalog.binding import NO_BODY
-from protocol.fault_sentences import sentence
+from protocol.fault_sentences import UNKNOWN, sentence
 from protocol.problems import MOST_FAULTS, Problem
 
 M = TypeVar("M", bound=BaseModel)
+Location = tuple[int | str, ...]
 FORM_FIELD = "customer"
-UNKNOWN_KEY = "Extra inputs are not permitted"  # pydantic's words for it
-# A JSON Schema with none of these allows anything.
+# A JSON Schema without any of these allows anything.
 _SCHEMA_WORDS = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}
-# More fields than a form may have, which is one, and fewer than cost memory.
+# A form must have one field. Forms of up to this many are parsed, for a precise message.
 MOST_FIELDS = 20
 URL_ENCODED = "application/x-www-form-urlencoded"
 FORMS = (URL_ENCODED, "multipart/form-data")
@@ -37,29 +38,29 @@ def body(model: type[M]) -> M:
     """
     with current_app.extensions["body_time"].arriving():
         text = _body_text()
-        # Werkzeug cuts a body without a length at the limit, and says nothing.
+        # Werkzeug silently truncates a body without Content-Length at the limit.
         if request.content_length is None and request.environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
-    known = _known_keys(model)
-    looked = _look_over(text, known)
-    if looked is not None and known is not None and looked.unknown > MOST_FAULTS:
-        # Pydantic would make an object of each, without a limit.
-        raise _too_many_unknown(text, known, looked.unknown)
+    allowed = _allowed_keys(model)
+    scanned = _scan_keys(text, allowed)
+    if scanned is not None and allowed is not None and scanned.unknown > MOST_FAULTS:
+        # Pydantic would create an error object for each, without a limit.
+        raise _too_many_unknown(text, allowed, scanned.unknown)
     try:
-        made = _adapter(model).validate_json(text)
+        value: M = _adapter(model).validate_json(text)
     except ValidationError as error:
         raise _body_problem(error) from None
-    if looked is None:
-        raise Problem("invalid-json", "The body can not be read.")
-    if looked.twins:
-        _refuse_twins(looked.twins)
-    return made
+    if scanned is None:
+        raise Problem("invalid-json", "The body is not valid JSON.")
+    if scanned.repeated:
+        raise _repeated_keys(scanned.repeated)
+    return value
 
 
 def any_json() -> Any:
-    """The request's body as json.loads makes it, its decimals as Decimal; NO_BODY without one.
+    """The request's body as json.loads returns it, with decimals as Decimal; NO_BODY without one.
 
-    Raises Problem unsupported-media-type, invalid-json, or invalid-body for a key given twice.
+    Raises Problem unsupported-media-type, invalid-json, or invalid-body for a repeated key.
     """
     if not request.content_length and "Transfer-Encoding" not in request.headers:
         return NO_BODY
@@ -69,7 +70,10 @@ def any_json() -> Any:
             raise RequestEntityTooLarge
     try:
         return json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once
+            text,
+            parse_float=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique_keys,
         )
     except UnicodeDecodeError:
         raise Problem("invalid-json", "The body is not UTF-8.") from None
@@ -79,13 +83,15 @@ def any_json() -> Any:
         raise Problem("invalid-json", f"The body is not JSON: {error}.") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_twins(pairs)
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = _repeated(pairs)
+    if repeated:
+        raise _repeated_keys(repeated)
     return dict(pairs)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _body_text() -> bytes | str:
@@ -105,13 +111,13 @@ def _wrong_type(detail: str) -> Problem:
 
 
 def _form_text() -> str:
-    """The JSON in the form's one field: what else there is would be left out without a word."""
+    """The JSON in the form's only field. Other fields are refused rather than ignored."""
     raw = request.get_data()
     if request.mimetype == URL_ENCODED and raw.lstrip()[:1] in (b"{", b"["):
-        # As curl -d sends JSON, unless a header says what it is.
+        # `curl -d` sends JSON with this content type unless a header is given.
         raise _wrong_type("The body is JSON: send the header Content-Type: application/json.")
     try:
-        # Werkzeug would put other characters in the place of what is no UTF-8.
+        # Werkzeug would replace invalid UTF-8 silently.
         (unquote_to_bytes(raw) if request.mimetype == URL_ENCODED else raw).decode()
     except UnicodeDecodeError:
         raise Problem("invalid-json", "The form is not UTF-8.") from None
@@ -125,77 +131,82 @@ def _form_text() -> str:
 
 
 @dataclass
-class _Looked:
-    """twins: keys that an object has twice; unknown: how many keys no schema of the body has."""
+class _Scan:
+    """repeated: keys that occur twice in an object; unknown: the number of unknown keys."""
 
-    twins: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     unknown: int = 0
 
 
-def _look_over(text: bytes | str, known: frozenset[str] | None) -> _Looked | None:
-    """One pass over the keys, which keeps no object; None where Python can't read the JSON."""
-    looked = _Looked()
+def _scan_keys(text: bytes | str, allowed: frozenset[str] | None) -> _Scan | None:
+    """One pass over the keys that builds no objects; None if Python can't parse the JSON."""
+    scan = _Scan()
 
     def look(pairs: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in pairs]
-        if len(set(names)) < len(names):
-            looked.twins += [name for name, times in Counter(names).items() if times > 1]
-        if known is not None:
-            looked.unknown += len(names) - sum(map(known.__contains__, names))
+        scan.repeated += _repeated(pairs)
+        if allowed is not None:
+            scan.unknown += sum(name not in allowed for name, _ in pairs)
 
     try:
         json.loads(text, object_pairs_hook=look)
     except (ValueError, RecursionError):
         return None
-    return looked
+    return scan
 
 
-def _refuse_twins(names: list[str]) -> NoReturn:
-    """A key given twice means one thing here and another elsewhere (RFC 8259, section 4)."""
-    raise Problem(
+def _repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) == len(names):
+        return []
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _repeated_keys(names: list[str]) -> Problem:
+    """Parsers disagree on which of two equal keys counts (RFC 8259, section 4)."""
+    return Problem(
         "invalid-body",
-        "Keys are given once.",
+        "The body repeats keys.",
         errors=[{"pointer": _pointer((name,)), "detail": "is given twice"} for name in names],
     )
 
 
-def _too_many_unknown(text: bytes | str, known: frozenset[str], number: int) -> Problem:
+def _too_many_unknown(text: bytes | str, allowed: frozenset[str], number: int) -> Problem:
     """The problem that lists the first of the keys that no schema of the body has."""
     found: list[dict[str, str]] = []
-    to_visit: list[tuple[tuple, Any]] = [((), json.loads(text))]
+    to_visit: list[tuple[Location, Any]] = [((), json.loads(text))]
     while to_visit and len(found) < MOST_FAULTS:
         place, value = to_visit.pop()
         inner = value.items() if isinstance(value, dict) else enumerate(value)
         following = []
         for name, part in inner:
-            if isinstance(value, dict) and name not in known:
-                found.append({"pointer": _pointer((*place, name)), "detail": UNKNOWN_KEY})
+            if isinstance(value, dict) and name not in allowed:
+                found.append({"pointer": _pointer((*place, name)), "detail": UNKNOWN})
             elif isinstance(part, (dict, list)):
                 following.append(((*place, name), part))
         to_visit += reversed(following)
     found = found[:MOST_FAULTS]
     return Problem(
         "invalid-body",
-        "Values of the body are refused.",
+        "The body has invalid values.",
         errors=found,
         more=number - len(found),
     )
 
 
 def query(model: type[M]) -> M:
-    """The query string as `model`. Raises Problem invalid-query with each fault."""
+    """The query string as `model`. Raises Problem invalid-query with every fault."""
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
         raise Problem(
             "invalid-query",
-            "Parameters are given once.",
+            "The query repeats parameters.",
             errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
         )
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
         faults = [{"parameter": str(e["loc"][0]), "detail": sentence(e)} for e in _faults(error)]
-        raise Problem("invalid-query", "Query parameters are refused.", errors=faults) from None
+        raise Problem("invalid-query", "The query has invalid parameters.", errors=faults) from None
 
 
 @functools.cache
@@ -204,8 +215,8 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
 
 
 @functools.cache
-def _known_keys(model: type[M]) -> frozenset[str] | None:
-    """The keys of all objects in a body of `model`; None where one may have keys of any name."""
+def _allowed_keys(model: type[M]) -> frozenset[str] | None:
+    """The keys of all objects in a body of `model`; None if any object may have any key."""
     names: set[str] = set()
     to_visit: list[Any] = [_adapter(model).json_schema()]
     while to_visit:
@@ -226,7 +237,7 @@ def _known_keys(model: type[M]) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def _faults(error: ValidationError) -> list[dict]:
+def _faults(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_input=False)
 
 
@@ -236,11 +247,11 @@ def _body_problem(error: ValidationError) -> Problem:
         return Problem("invalid-json", faults[0]["msg"] + ".")
     return Problem(
         "invalid-body",
-        "Values of the body are refused.",
+        "The body has invalid values.",
         errors=[{"pointer": _pointer(f["loc"]), "detail": sentence(f)} for f in faults],
     )
 
 
-def _pointer(location: tuple) -> str:
-    """RFC 6901."""
+def _pointer(location: Location) -> str:
+    """The JSON pointer (RFC 6901) of a place in the body."""
     return "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in location)

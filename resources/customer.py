@@ -1,4 +1,4 @@
-"""Customers of WideWorldImporters: the samples' resource, whole."""
+"""Customers of WideWorldImporters."""
 
 import contextlib
 import re
@@ -24,14 +24,14 @@ from protocol.formats import CSV, JSON, NDJSON, wanted_format
 from protocol.problems import Problem
 from resources.base import Procedure, ProcedureResource, json_response, or_404
 
-# The columns of CSV that a field of more than one becomes.
+# The CSV columns of each field that is an object.
 COLUMNS = {"Delivery": [f"Delivery.{name}" for name in Address.model_fields]}
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
 @contextlib.contextmanager
 def unique_names() -> Iterator[None]:
-    """A name that exists is refused with the sentence of web.put_customers."""
+    """Turn a duplicate name into a Problem, with the sentence of web.put_customers."""
     try:
         yield
     except DatabaseError as error:
@@ -56,32 +56,34 @@ class Customer(ProcedureResource):
         """One customer."""
         answer = or_404(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
-        # Asked first: what it does beside, dates and ranges, costs as much as the rest of this.
+        # Only if needed: make_conditional also parses dates and ranges, which doubles the time.
         if "If-None-Match" in request.headers:
             response.make_conditional(request)
         return response
 
     @operation(list[CustomerAnswer], tagged=True)
     def put(self, customer_id: CustomerId, body: CustomerReplacement) -> Response:
-        """Replace a customer: what is absent has no value."""
+        """Replace a customer; absent keys have no value."""
         return self._change(customer_id, body.model_dump(exclude_none=True))
 
     @operation(list[CustomerAnswer], tagged=True)
     def patch(self, customer_id: CustomerId, body: CustomerPatch) -> Response:
-        """Change a customer: null clears, absent leaves."""
+        """Change a customer; null clears a key, absent keys stay."""
         return self._change(customer_id, body.model_dump(exclude_unset=True))
 
     @operation(list[Deleted], tagged=True)
     def delete(self, customer_id: CustomerId) -> Response:
-        """Remove a customer."""
+        """Delete a customer."""
         return self._change(customer_id, {})
 
     def _change(self, customer_id: int, document: dict[str, Any]) -> Response:
         if document.get("CustomerID", customer_id) != customer_id:
             raise Problem(
                 "invalid-body",
-                "Values of the body are refused.",
-                errors=[{"pointer": "/CustomerID", "detail": "is not the number in the path"}],
+                "The body has invalid values.",
+                errors=[
+                    {"pointer": "/CustomerID", "detail": "differs from the number in the path"}
+                ],
             )
         with unique_names():
             answer = self.write({**document, "CustomerID": customer_id})
@@ -89,14 +91,14 @@ class Customer(ProcedureResource):
 
 
 class NewCustomers(ProcedureResource):
-    """Where customers are made. PUT is the samples' verb for it."""
+    """The creation of customers. The original sample does it with PUT."""
 
     database = "WWIF"
     procedures = dict.fromkeys(("put", "post"), Procedure("web.put_customer"))
 
     @operation(list[CustomerAnswer], status=201, tagged=True)
     def put(self, body: NewCustomer) -> Response:
-        """Make a customer."""
+        """Create a customer."""
         with unique_names():
             return created(self.write(body.model_dump(exclude_none=True)))
 
@@ -104,7 +106,7 @@ class NewCustomers(ProcedureResource):
 
 
 class Customers(ProcedureResource):
-    """The list, paged by key; and many made at once, all or none."""
+    """The list, paged by key; and the creation of many customers, all or none."""
 
     database = "WWIF"
     procedures = {
@@ -114,13 +116,13 @@ class Customers(ProcedureResource):
 
     @operation(list[CustomerItem], media_types=(JSON, NDJSON, CSV))
     def get(self, query: CustomersQuery) -> Response:
-        """The customers, a page of them or all."""
-        asked = query.model_dump(exclude_none=True)
-        media_type = wanted_format(asked.pop("format", None))
-        if media_type != JSON or asked["limit"] == 0:
-            columns = [c for name in asked["fields"] for c in COLUMNS.get(name, (name,))]
-            return self.stream(asked, media_type=media_type, columns=columns)
-        answer = self.read(asked)
+        """A page of the customers, or all."""
+        document = query.model_dump(exclude_none=True)
+        media_type = wanted_format(document.pop("format", None))
+        if media_type != JSON or document["limit"] == 0:
+            columns = [c for name in document["fields"] for c in COLUMNS.get(name, (name,))]
+            return self.stream(document, media_type=media_type, columns=columns)
+        answer = self.read(document)
         response = json_response(answer)
         if answer.next is not None:
             following = {**request.args.to_dict(), "after": answer.next}
@@ -130,12 +132,13 @@ class Customers(ProcedureResource):
 
     @operation(list[CustomerAnswer], status=201)
     def post(self, body: NewCustomerList) -> Response:
-        """Make many customers, all or none."""
+        """Create many customers, all or none."""
         document = {"Customers": [c.model_dump(exclude_none=True) for c in body]}
         return json_response(self.write(document), 201)
 
 
 def created(answer: Answer) -> Response:
-    made = _FIRST_ID.match(answer.json)
-    location = {"Location": url_for("customer", customer_id=int(made[1]))} if made else {}
+    """201 with the location of the new customer."""
+    found = _FIRST_ID.match(answer.json)
+    location = {"Location": url_for("customer", customer_id=int(found[1]))} if found else {}
     return json_response(answer, 201, **location)

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app
@@ -13,12 +14,12 @@ from database.errors import DatabaseError, Kind, NotConfigured
 from databases import Databases
 from operations.operation import operation
 from operations.response_models import Live, Ready
-from resources.base import sources
+from protocol.authorization import opens
 
 KEPT_SECONDS = 3.0
-# A probe may take as long as a login; the answer does not wait for it longer than this.
+# A probe may take as long as a login; the response waits for it at most this long.
 ANSWER_SECONDS = 0.02
-# Only the first answer waits longer, for there is no state before it.
+# The first response waits longer: there is no state before it.
 FIRST_ANSWER_SECONDS = 2.0
 NOT_CONFIGURED = "not configured"
 _STATES = {
@@ -30,26 +31,26 @@ _STATES = {
 
 
 class Probe:
-    """The last known state of one database, refreshed by one background thread at a time.
+    """The cached state of one database, refreshed by at most one background thread.
 
-    ask() returns if the database answers, and raises what it says else; it may take its time.
-    Without state() no probe is made, so that a database that pauses when idle may do so.
+    check() returns if the database answers, else it raises; it may be slow. Only state() starts a
+    check, so that a serverless database without health checks can pause.
     """
 
     def __init__(
-        self, ask: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+        self, check: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._ask = ask
+        self._check = check
         self._clock = clock
         self._lock = threading.Lock()
-        self._running: threading.Event | None = None  # set at the probe's end
-        self._known: tuple[str, float | None] = ("checking", None)
-        self._known_at: float | None = None
+        self._running: threading.Event | None = None  # set when the check ends
+        self._result: tuple[str, float | None] = ("checking", None)  # state, latency in ms
+        self._checked_at: float | None = None
 
     def begin(self) -> None:
-        """Probe in the background, unless a probe is running or has ended a moment ago."""
+        """Start a check in the background, unless one is running or the result is fresh."""
         with self._lock:
-            fresh = self._known_at is not None and self._clock() - self._known_at < KEPT_SECONDS
+            fresh = self._checked_at is not None and self._clock() - self._checked_at < KEPT_SECONDS
             if self._running is not None or fresh:
                 return
             self._running = threading.Event()
@@ -60,9 +61,9 @@ class Probe:
     def state(self, patience: float | None = None) -> dict[str, Any]:
         """{"state": text, "latency_ms": float or None, "age_seconds": float or None}.
 
-        Waits up to `patience` seconds for a probe that is running, then gives the state before it
-        and its age; "checking" before the first probe has ended. patience: by default
-        ANSWER_SECONDS, for the first probe FIRST_ANSWER_SECONDS.
+        "checking" before the first check has ended. Waits up to `patience` seconds for a running
+        check, then returns the previous result and its age. patience: by default ANSWER_SECONDS,
+        for the first check FIRST_ANSWER_SECONDS.
         """
         self.begin()
         running = self._running
@@ -71,23 +72,24 @@ class Probe:
                 patience = FIRST_ANSWER_SECONDS if self._known_at is None else ANSWER_SECONDS
             running.wait(patience)
         with self._lock:
-            (state, latency), at = self._known, self._known_at
-        age = None if at is None else round(max(0.0, self._clock() - at), 1)
+            (state, latency), checked_at = self._result, self._checked_at
+        age = None if checked_at is None else round(max(0.0, self._clock() - checked_at), 1)
         return {"state": state, "latency_ms": latency, "age_seconds": age}
 
     def _run(self, ended: threading.Event) -> None:
         began = self._clock()
+        result: tuple[str, float | None]
         try:
-            self._ask()
+            self._check()
         except NotConfigured:
-            known = NOT_CONFIGURED, None
-        except Exception as error:  # whatever it was, it is not ready
-            kind = error.kind if isinstance(error, DatabaseError) else None
-            known = _STATES.get(kind, "unreachable"), None
+            result = NOT_CONFIGURED, None
+        except Exception as error:  # any other failure means not ready
+            state = _STATES.get(error.kind) if isinstance(error, DatabaseError) else None
+            result = state or "unreachable", None
         else:
-            known = "ready", round((self._clock() - began) * 1000, 1)
+            result = "ready", round((self._clock() - began) * 1000, 1)
         with self._lock:
-            self._known, self._known_at, self._running = known, self._clock(), None
+            self._result, self._checked_at, self._running = result, self._clock(), None
         ended.set()
 
 
@@ -95,24 +97,32 @@ class Readiness:
     """The probes of all databases."""
 
     def __init__(self, databases: Databases) -> None:
+        self._databases = databases
         self._probes = {
-            name: Probe(lambda name=name: databases.manager(name).probe())
-            for name in databases.reported_names()
+            name: Probe(partial(_check, databases, name)) for name in databases.reported_names()
         }
 
     def report(self) -> dict[str, Any]:
-        """As the schema Ready. A database that is not configured does not
-        keep the API from being ready."""
+        """The JSON of the schema Ready.
+
+        The API is ready even if a database is not configured.
+        """
         for probe in self._probes.values():
             probe.begin()
         states = {name: probe.state() for name, probe in self._probes.items()}
-        states = {n: {**states[n], "source": source} for n, source in sources().items()}
+        # The route is open; only callers with `operate` see the names of servers.
+        sources = self._databases.sources(with_place=opens("operate"))
+        states = {n: {**state, "source": sources[n]} for n, state in states.items()}
         ready = all(s["state"] in ("ready", NOT_CONFIGURED) for s in states.values())
         return {"status": "ready" if ready else "not ready", "databases": states}
 
 
+def _check(databases: Databases, name: str) -> None:
+    databases.manager(name).probe()
+
+
 class HealthLive(Resource):
-    """Asks no database: a database that is down is no reason to restart the process."""
+    """Liveness, without a database: an outage of a database is no reason to restart the process."""
 
     @operation(Live)
     def get(self) -> Response:
@@ -121,8 +131,11 @@ class HealthLive(Resource):
 
 
 class HealthReady(Resource):
-    """The last known state of each database. Probes log in past the pool, so that a full queue is
-    not taken for an outage, and in the background, so that a slow login is none either."""
+    """Readiness: the cached state of each database.
+
+    Probes log in outside the pool, so that a full queue does not look like an outage, and in the
+    background, so that a slow login does not either.
+    """
 
     @operation(Ready, also=(503,))
     def get(self) -> Response:

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus."""
+"""Metrics for Prometheus."""
 
 from flask import Response, current_app, request
 from flask_restful import Resource
@@ -10,7 +10,7 @@ OPEN_METRICS = "application/openmetrics-text"
 
 
 class MetricsExposition(Resource):
-    """Counters, gauges and histograms, those of all workers added up."""
+    """Counters, gauges and histograms, summed over all workers."""
 
     @operation(None, media_types=(TEXT, OPEN_METRICS))
     def get(self) -> Response:

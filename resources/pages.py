@@ -10,8 +10,8 @@ from flask_restful import Resource
 from operations.openapi import TITLE, VERSION, document
 from operations.operation import operation
 from operations.response_models import Document, Welcome
+from protocol.authorization import opens
 from protocol.formats import JSON, compact
-from resources.base import sources
 from settings import EMBEDDED_SOURCE
 
 HTML = "text/html"
@@ -55,7 +55,8 @@ class Landing(Resource):
                 "summary": url_for("taxidata_summary", by="hour"),
                 "passengers": url_for("passengers"),
             }
-        databases = sources()
+        # The route is open; only callers with `operate` see the names of servers.
+        databases = current_app.extensions["databases"].sources(with_place=opens("operate"))
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
             response = _page(

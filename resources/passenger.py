@@ -1,6 +1,6 @@
-"""Titanic passengers: read by SQLAlchemy, on the connections that the procedures use.
+"""Titanic passengers, read with SQLAlchemy on the connections that the procedures use.
 
-SQLAlchemy is optional. Without it the route answers 501, and nothing else changes.
+SQLAlchemy is optional. Without it the route answers 501, and all other routes work.
 """
 
 from importlib.util import find_spec
@@ -22,21 +22,24 @@ from resources.base import json_response
 
 
 def installed() -> bool:
-    """Whether this process could import what passengers need."""
+    """Whether SQLAlchemy is installed."""
     return find_spec("sqlalchemy") is not None
 
 
 class Passengers(Resource):
-    """The list, filtered, paged by key. `tables`: what is read, for `flask sql check`."""
+    """Passengers, filtered, paged by key. tables: those it reads, for `flask sql check`."""
 
     database = "WWIF"
     tables = ("dbo.titanic_passanger",) if installed() else ()
 
     @operation(list[PassengerAnswer], problems=("not-installed",))
     def get(self, query: PassengersQuery) -> Response:
-        """The passengers, a page of them."""
+        """A page of the passengers."""
         if not installed():
-            raise Problem("not-installed", "Passengers need the package SQLAlchemy.")
+            raise Problem(
+                "not-installed",
+                "This route requires the package SQLAlchemy, which is not installed.",
+            )
         manager = current_app.extensions["databases"].manager(self.database)
         deadline = g.deadline
         rows = manager.retried(lambda: _page(query, manager, deadline), deadline)
@@ -49,33 +52,33 @@ class Passengers(Resource):
 
 
 def _page(
-    asked: PassengersQuery, manager: ConnectionManager, deadline: Deadline
+    query: PassengersQuery, manager: ConnectionManager, deadline: Deadline
 ) -> list[dict[str, Any]]:
-    """The rows asked for and one more, which tells that there is a next page.
+    """The rows of the page, and one more if there is a next page.
 
     Raises DatabaseError, Unavailable, DeadlineExceeded.
     """
     from sqlalchemy import select
     from sqlalchemy.exc import DBAPIError
 
+    from database.passenger_table import Passenger
     from database.sqlalchemy_session import session
-    from resources.passenger_table import Passenger
 
-    statement = select(*Passenger.__table__.columns).order_by(Passenger.id).limit(asked.limit + 1)
-    # An integer column, which PostgreSQL does not compare with a boolean.
-    survived = None if asked.survived is None else int(asked.survived)
+    statement = select(*Passenger.__table__.columns).order_by(Passenger.id).limit(query.limit + 1)
+    # The column is an integer, and PostgreSQL does not compare integers with booleans.
+    survived = None if query.survived is None else int(query.survived)
     for column, value in (
         (Passenger.Survived, survived),
-        (Passenger.Pclass, asked.pclass),
-        (Passenger.Sex, asked.sex),
+        (Passenger.Pclass, query.pclass),
+        (Passenger.Sex, query.sex),
     ):
         if value is not None:
             statement = statement.where(column == value)
-    if asked.after is not None:
-        statement = statement.where(Passenger.id > asked.after)
+    if query.after is not None:
+        statement = statement.where(Passenger.id > query.after)
     try:
-        # Closed at once: the answer need not hold a connection while it is sent.
+        # Closed before the response is sent, which could hold the connection for long.
         with session(manager, deadline) as opened:
             return [dict(row) for row in opened.execute(statement).mappings()]
     except DBAPIError as error:
-        raise classify(error.orig) from None
+        raise classify(error.orig or error) from None

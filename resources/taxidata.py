@@ -1,4 +1,4 @@
-"""Taxi trips: read only, and identical reads at one time share one query."""
+"""Taxi trips. Identical concurrent reads share one query."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ COLUMNS = tuple(Trip.model_fields)
 
 
 class TripsResource(ProcedureResource):
-    """What the resources of trips share."""
+    """The base of the resources for trips."""
 
     database = "TAXI"
 
     def shared(self, document: dict[str, Any]) -> Response:
-        """The answer to a read, shared with whoever asks the same at this moment."""
+        """The response to a read, whose text identical concurrent requests share."""
         reads = current_app.extensions["shared_reads"]
         text, age = reads.get(
             compact([self.procedure, document, caller_claims()]),
-            lambda: self.ask(document).json,
+            lambda: self.call(document).json,
             deadline=g.deadline,
         )
         response = json_response(Answer(text))
@@ -34,11 +34,11 @@ class TripsResource(ProcedureResource):
             response.headers["Age"] = str(int(age or 0))
         return response
 
-    def trips(self, asked: dict[str, Any]) -> Response:
-        media_type = wanted_format(asked.pop("format", None))
-        if media_type != JSON or asked["limit"] == 0:
-            return self.stream(asked, media_type=media_type, columns=COLUMNS)
-        return self.shared(asked)
+    def trips(self, document: dict[str, Any]) -> Response:
+        media_type = wanted_format(document.pop("format", None))
+        if media_type != JSON or document["limit"] == 0:
+            return self.stream(document, media_type=media_type, columns=COLUMNS)
+        return self.shared(document)
 
 
 class TaxiData(TripsResource):

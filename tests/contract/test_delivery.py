@@ -1,4 +1,4 @@
-"""How answers are sent: compressed as asked, with a word on caching, to whom they may go."""
+"""Responses: compression, caching headers and cross-origin requests."""
 
 import gzip
 import json
@@ -17,14 +17,14 @@ DECODE = {"gzip": gzip.decompress, "br": brotli.decompress}
 
 
 def raw(api, path, encoding, **headers):
-    """The response, and its body as it was on the wire."""
+    """The response, and its body as sent on the wire."""
     response = api.get(path, headers={"Accept-Encoding": encoding, **headers}, stream=True)
     return response, b"".join(response.raw.stream(decode_content=False))
 
 
 @pytest.mark.parametrize("encoding", DECODE)
 @pytest.mark.parametrize("path", [LARGE, STREAM, "/docs", "/assets/swagger-ui-bundle.js"])
-def test_what_is_compressed_is_the_same(api, path, encoding):
+def test_a_compressed_response_has_the_same_content(api, path, encoding):
     plain, whole = raw(api, path, "identity")
     assert "Content-Encoding" not in plain.headers
     packed, body = raw(api, path, encoding)
@@ -39,7 +39,7 @@ def test_what_is_compressed_is_the_same(api, path, encoding):
 
 @pytest.mark.parametrize("encoding", ["gzip;q=0", "identity", "identity;q=1, *;q=0", "deflate", ""])
 @pytest.mark.parametrize("path", [LARGE, STREAM])
-def test_nothing_is_compressed_for_who_does_not_take_it(api, path, encoding):
+def test_a_client_without_accept_encoding_gets_no_compression(api, path, encoding):
     response, _ = raw(api, path, encoding)
     assert "Content-Encoding" not in response.headers
     assert "Accept-Encoding" in response.headers["Vary"]
@@ -61,7 +61,7 @@ def path(api):
 
 
 @pytest.mark.parametrize("encoding", DECODE)
-def test_the_tag_of_a_compressed_answer_is_another_and_holds_for_both_preconditions(
+def test_the_tag_of_a_compressed_response_differs_and_works_in_both_preconditions(
     api, path, encoding
 ):
     plain, _ = raw(api, path, "identity")
@@ -105,11 +105,11 @@ def test_head_is_get_without_the_body(api, path, encoding):
         ("/assets/landing.css", "public, max-age=3600"),
     ],
 )
-def test_every_answer_says_how_long_it_may_be_kept(api, path, says):
+def test_every_response_has_cache_control(api, path, says):
     assert api.get(path).headers["Cache-Control"] == says
 
 
-def test_options_tells_the_methods_and_what_a_body_may_be(api):
+def test_options_lists_the_methods_and_the_accepted_media_types(api):
     response = api.options("/customer/123")
     assert response.status_code == 200
     methods = set(response.headers["Allow"].split(", "))
@@ -119,7 +119,7 @@ def test_options_tells_the_methods_and_what_a_body_may_be(api):
     assert "application/json" in api.options("/customers").headers["Accept-Post"]
 
 
-def test_without_the_setting_no_other_origin_is_let_in(api):
+def test_without_cors_origins_no_origin_is_allowed(api):
     response = api.get("/customer/123", headers={"Origin": ORIGIN})
     assert not [name for name in response.headers if name.startswith("Access-Control-")]
 
@@ -130,22 +130,22 @@ def shared(run_folder, worker_id):
         yield server
 
 
-def test_an_origin_of_the_setting_is_let_in_and_may_read_what_the_api_says(shared):
+def test_a_configured_origin_may_call_and_read_the_exposed_headers(shared):
     with Api(shared.url) as api:
         headers = api.get("/customer/123", headers={"Origin": ORIGIN}).headers
         assert headers["Access-Control-Allow-Origin"] == ORIGIN
         exposed = headers["Access-Control-Expose-Headers"]
         for name in ("ETag", "Link", "Location", "Idempotency-Replayed", "Retry-After"):
             assert name in exposed
-        asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH"}
-        asked["Access-Control-Request-Headers"] = "if-match"
-        preflight = api.options("/customer/123", headers=asked).headers
+        preflight_headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "PATCH"}
+        preflight_headers["Access-Control-Request-Headers"] = "if-match"
+        preflight = api.options("/customer/123", headers=preflight_headers).headers
         assert preflight["Access-Control-Allow-Origin"] == ORIGIN
         assert "PATCH" in preflight["Access-Control-Allow-Methods"]
         assert "if-match" in preflight["Access-Control-Allow-Headers"]
 
 
-def test_another_origin_is_not(shared):
+def test_another_origin_is_not_allowed(shared):
     with Api(shared.url) as api:
         response = api.get("/customer/123", headers={"Origin": "https://elsewhere.example"})
         assert "Access-Control-Allow-Origin" not in response.headers

@@ -1,4 +1,4 @@
-"""/passengers: SQLAlchemy's statements on the API's own connections, answered like all the rest."""
+"""/passengers: SQLAlchemy statements on pooled connections, with responses like all others."""
 
 import csv
 import sys
@@ -17,12 +17,12 @@ NUMBERS = {"Age": float, "Fare": float, "Name": str, "Sex": str}
 
 
 def sample():
-    """The shipped passengers, as the API is to answer them."""
+    """The shipped passengers, as the API should return them."""
     with (ROOT / "data" / "passengers.csv").open(encoding="utf-8", newline="") as file:
         return [{c: NUMBERS.get(c, int)(row[c]) for c in COLUMNS} for row in csv.DictReader(file)]
 
 
-def test_passengers_are_answered_in_the_order_of_their_ids_with_the_columns_of_the_table(api):
+def test_passengers_have_the_columns_of_the_table_in_the_order_of_their_ids(api):
     response = api.get("/passengers")
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
@@ -45,12 +45,12 @@ def test_passengers_are_answered_in_the_order_of_their_ids_with_the_columns_of_t
         ({"after": 100}, lambda p: False),
     ],
 )
-def test_filters_leave_those_asked_for(api, query, wanted):
+def test_filters_select_the_matching_passengers(api, query, wanted):
     assert api.get("/passengers", params=query).json() == [p for p in sample() if wanted(p)]
 
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 99])
-def test_following_the_link_gives_everyone_once(api, limit):
+def test_following_the_link_lists_every_passenger_once(api, limit):
     path, found, pages = f"/passengers?sex=female&limit={limit}", [], 0
     while path:
         response = api.get(path)
@@ -59,9 +59,9 @@ def test_following_the_link_gives_everyone_once(api, limit):
         pages += 1
         following = response.links.get("next")
         path = following and following["url"].removeprefix(api.url)
-    everyone = [p for p in sample() if p["Sex"] == "female"]
-    assert found == everyone
-    assert pages == -(-len(everyone) // limit)
+    expected = [p for p in sample() if p["Sex"] == "female"]
+    assert found == expected
+    assert pages == -(-len(expected) // limit)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_following_the_link_gives_everyone_once(api, limit):
         ("sex=male&sex=female", "sex"),
     ],
 )
-def test_a_query_that_is_none_is_refused(api, query, parameter):
+def test_an_invalid_query_is_refused(api, query, parameter):
     assert_problem(api.get(f"/passengers?{query}"), 400, "invalid-query", parameters={parameter})
 
 
@@ -89,9 +89,9 @@ def test_passengers_keep_to_the_deadline_of_the_request(api):
     assert_problem(response, 504, "deadline")
 
 
-def test_without_sqlalchemy_the_rest_works(run_folder, monkeypatch):
+def test_without_sqlalchemy_only_passengers_are_unavailable(run_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    for module in ("database.sqlalchemy_session", "resources.passenger_table"):
+    for module in ("database.sqlalchemy_session", "database.passenger_table"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     app = create_app(read_settings({"LOCAL_DIR": str(run_folder / "postgresql")}))
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 @contextlib.contextmanager
 def connections(port: int, number: int, sent: bytes = b"") -> Iterator[list[socket.socket]]:
-    """`number` connections to 127.0.0.1, on each of which `sent` was sent, and no more."""
+    """`number` connections to 127.0.0.1 on which only `sent` was sent."""
     with contextlib.ExitStack() as stack:
         made = []
         for _ in range(number):
@@ -28,7 +28,7 @@ def connections(port: int, number: int, sent: bytes = b"") -> Iterator[list[sock
 
 
 def closed_within(made: Sequence[socket.socket], seconds: float) -> int:
-    """How many of `made` the server closes within `seconds`, whatever it sends before."""
+    """The number of connections in `made` that the server closes within `seconds`."""
     poll, left = select.poll(), {connection.fileno(): connection for connection in made}
     for descriptor in left:
         poll.register(descriptor, select.POLLIN)
@@ -46,7 +46,7 @@ def closed_within(made: Sequence[socket.socket], seconds: float) -> int:
 
 
 def reset_within(made: Sequence[socket.socket], seconds: float) -> int:
-    """How many of `made` the server resets within `seconds`, while nothing is read from them."""
+    """The number of unread connections in `made` that the server resets within `seconds`."""
     poll, left = select.poll(), {connection.fileno() for connection in made}
     for descriptor in left:
         poll.register(descriptor, 0)
@@ -59,7 +59,7 @@ def reset_within(made: Sequence[socket.socket], seconds: float) -> int:
 
 
 def timed(port: int, path: str, **headers: str) -> tuple[int, float]:
-    """(status, seconds) of one honest request on a connection of its own."""
+    """(status, seconds) of one valid request on its own connection."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with contextlib.closing(connection):

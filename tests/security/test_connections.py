@@ -1,4 +1,4 @@
-"""Clients that hold connections, send half a request, or read nothing: honest ones stay quick."""
+"""Clients that hold connections, send partial requests or stop reading do not delay others."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def assert_quick(served: Served, key: tuple[str, str], *, within: float = QUICK_
     assert max(seconds for _, seconds in answers) < within
 
 
-def test_silent_clients_and_half_heads_delay_no_request_and_are_closed(served: Served, key):
+def test_silent_clients_and_partial_heads_are_closed_and_delay_no_request(served: Served, key):
     with (
         connections(served.port, 200) as silent,
         connections(served.port, 40, HALF_HEAD) as half,
@@ -75,7 +75,7 @@ def test_silent_clients_and_half_heads_delay_no_request_and_are_closed(served: S
         assert closed_within([*silent, *half], HEAD_SECONDS + LATE_SECONDS) == 240
 
 
-def test_a_head_that_trickles_is_ended_within_its_time(served: Served, key):
+def test_a_slowly_sent_head_is_ended_within_its_time_limit(served: Served, key):
     with connections(served.port, 40, HALF_HEAD) as slow:
         ended = threading.Event()
 
@@ -95,7 +95,7 @@ def test_a_head_that_trickles_is_ended_within_its_time(served: Served, key):
             trickling.join()
 
 
-def test_bodies_that_do_not_come_delay_no_request_and_are_refused(served: Served, key):
+def test_missing_bodies_are_refused_and_delay_no_request(served: Served, key):
     with (
         connections(served.port, 40, NO_BODY) as refused,
         connections(
@@ -110,7 +110,7 @@ def test_bodies_that_do_not_come_delay_no_request_and_are_refused(served: Served
         assert time.monotonic() - began < BODY_SECONDS + 2 * LATE_SECONDS
 
 
-def test_readers_that_stop_hold_no_thread_and_are_closed(served: Served, key):
+def test_stalled_readers_are_closed_and_hold_no_thread(served: Served, key):
     pipelined = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 200
     with connections(served.port, 20, pipelined) as stalled:
         # Until the server can send no more to most of them, it is busy.
@@ -127,7 +127,7 @@ def test_readers_that_stop_hold_no_thread_and_are_closed(served: Served, key):
         ("/customers", "application/json", 500_000, 405),
     ],
 )
-def test_a_request_refused_before_its_body_was_read_spoils_no_next_one(
+def test_a_request_refused_before_its_body_was_read_does_not_affect_the_next(
     served: Served, key, refused
 ):
     path, media_type, length, status = refused
@@ -140,7 +140,7 @@ def test_a_request_refused_before_its_body_was_read_spoils_no_next_one(
         response = connection.getresponse()
         response.read()
         assert response.status == status
-        # Reconnects only where the answer said `Connection: close`.
+        # Reconnects only if the response has `Connection: close`.
         connection.request("GET", "/health/live")
         response = connection.getresponse()
         response.read()
@@ -164,7 +164,7 @@ def test_a_body_that_ends_early_is_not_executed(served: Served, key, url):
     assert (found.status, found.body) == (200, b"[]")
 
 
-def test_a_client_that_expects_to_be_told_is_told_after_it_is_authorized(served: Served, key):
+def test_100_continue_is_sent_after_authorization(served: Served, key):
     body = b'{"CustomerName":"Expected"}'
     for headers, first in (([], b"HTTP/1.1 401"), ([key], b"HTTP/1.1 100")):
         expecting = request_bytes(
@@ -185,7 +185,7 @@ def test_a_request_without_a_host_is_refused(url, key):
     assert send(url, b"GET /customer/123 HTTP/1.0\r\n" + line).status == 200
 
 
-def test_a_header_can_not_name_the_script(url, key):
+def test_a_header_can_not_set_the_script_name(url, key):
     for name in ("SCRIPT_NAME", "PATH_INFO"):
         raw = request_bytes(headers=[key, (name, "/customer")])
         assert send(url, raw).status == 200
@@ -215,7 +215,7 @@ def test_no_refused_request_is_repeated_in_the_log(served: Served, url):
     assert SECRET not in log
 
 
-def test_idle_connections_beyond_the_limit_of_descriptors_end_no_worker(
+def test_idle_connections_beyond_the_limit_of_descriptors_stop_no_worker(
     run_folder: Path, keys, key
 ):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -240,7 +240,7 @@ def test_idle_connections_beyond_the_limit_of_descriptors_end_no_worker(
         running.__exit__(None, None, None)
 
 
-def test_workers_without_their_arbiter_end_and_the_next_start_clears_up(
+def test_workers_without_their_arbiter_exit_and_the_next_start_cleans_up(
     run_folder: Path, folder: Path
 ):
     with serve(

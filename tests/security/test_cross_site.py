@@ -42,14 +42,14 @@ OTHER_NAMES = (
     ("host", "passes"),
     [*[(host, True) for host in OWN_NAMES], *[(host, False) for host in OTHER_NAMES]],
 )
-def test_only_this_machines_own_names_are_answered(host: str, passes: bool, tmp_path: Path):
+def test_only_loopback_names_are_accepted_as_host(host: str, passes: bool, tmp_path: Path):
     with application(tmp_path) as app:
         environ = {"HTTP_HOST": host}
         for method in ("GET", "DELETE"):
             assert status(app, method, environ_overrides=environ) == (404 if passes else 403)
         for path in ("/", "/docs", "/openapi.json"):
             assert status(app, path=path, environ_overrides=environ) == (200 if passes else 403)
-        # A probe names the machine as it likes.
+        # Probes of orchestrators may send any Host.
         assert status(app, path="/health/live", environ_overrides=environ) == 200
     with application(tmp_path, AUTH="none") as app:
         assert status(app, environ_overrides=environ) == 404
@@ -59,8 +59,8 @@ def test_the_refusal_names_the_host_and_the_remedy(tmp_path: Path):
     with application(tmp_path) as app:
         answer = app.test_client().delete(PATH, headers={"Host": "evil.example:5000"})
     assert answer.json["detail"] == (
-        "AUTH is not set, so that only requests to this machine's own names are answered, and Host"
-        " is 'evil.example:5000'. Use localhost or 127.0.0.1, or set AUTH."
+        "AUTH is not set, so only requests to a loopback name are accepted, but Host is"
+        " 'evil.example:5000'. Use localhost or 127.0.0.1, or set AUTH."
     )
 
 
@@ -84,7 +84,7 @@ def test_the_refusal_names_the_host_and_the_remedy(tmp_path: Path):
         (FORM, False),
     ],
 )
-def test_without_a_choice_no_other_sites_page_may_change_anything(headers, passes, tmp_path: Path):
+def test_without_auth_a_page_of_another_site_can_change_nothing(headers, passes, tmp_path: Path):
     with application(tmp_path) as app:
         for method in UNSAFE:
             expected = status(app, method)  # of curl, which sends none of these headers
@@ -99,13 +99,13 @@ def test_without_a_choice_no_other_sites_page_may_change_anything(headers, passe
     [(FORM, True), (IMAGE, False), (FRAME, False), ({"Origin": ORIGIN}, False)],
     ids=["a link", "an image", "a frame", "a script"],
 )
-def test_a_read_for_another_site_passes_as_a_link_that_is_followed(headers, passes, tmp_path: Path):
+def test_without_auth_another_site_can_only_link_to_a_read(headers, passes, tmp_path: Path):
     with application(tmp_path) as app:
         assert status(app, headers=headers) == (404 if passes else 403)
         assert status(app, path="/docs", headers=headers) == 200
 
 
-def test_an_origin_that_is_named_may_call(tmp_path: Path):
+def test_a_configured_origin_may_call(tmp_path: Path):
     sent = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
     with application(tmp_path, CORS_ORIGINS=f"http://localhost:3000,{ORIGIN}") as app:
         for headers in (sent, {"Origin": ORIGIN}):
@@ -122,7 +122,7 @@ def test_an_origin_that_is_named_may_call(tmp_path: Path):
         assert status(app, "DELETE", headers={**sent, "Origin": "*"}) == 403
 
 
-def test_a_credential_that_browsers_add_serves_no_other_sites_page(tmp_path: Path):
+def test_a_credential_attached_by_the_browser_does_not_serve_pages_of_other_sites(tmp_path: Path):
     here = {"HTTP_HOST": "api.example.com"}
     with application(tmp_path, **EASYAUTH, AUTH_ROLES="read:read,w:write") as app:
 
@@ -168,7 +168,7 @@ def test_a_credential_that_browsers_add_serves_no_other_sites_page(tmp_path: Pat
         ({"Via": "1.1 caddy"}, False),
     ],
 )
-def test_behind_a_proxy_on_this_machine_strangers_are_refused(headers, passes, tmp_path: Path):
+def test_without_auth_remote_clients_of_a_local_proxy_are_refused(headers, passes, tmp_path: Path):
     with application(tmp_path) as app:
         assert status(app, headers=headers) == (404 if passes else 403)
         assert status(app, "DELETE", headers=headers) == (404 if passes else 403)

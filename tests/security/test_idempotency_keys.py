@@ -1,4 +1,4 @@
-"""An Idempotency-Key is its caller's own: without a credential no client reaches a caller's."""
+"""Idempotency keys are separate for each caller and for anonymous clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testkit.callers import api_keys
 from testkit.server import Server
 
 
-def test_no_key_of_an_anonymous_client_is_a_named_callers(run_folder, worker_id):
+def test_an_anonymous_client_never_gets_the_response_of_a_caller(run_folder, worker_id):
     setting, headers = api_keys([("ann", "read,write")])
     server = Server(
         run_folder / f"keys-{worker_id}",

@@ -1,4 +1,4 @@
-"""The keys of an issuer: fetched by one, at most once in the floor period, and never too old."""
+"""The keys of an issuer: one fetch at a time, at most one per floor period, and a maximum age."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BOTH = ("RS256", "ES256")
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -69,7 +69,7 @@ def bearer_tokens(issuer: Issuer, keys: SigningKeys, *, algorithms=("RS256",)) -
     )
 
 
-def test_keys_are_fetched_once_for_all_who_ask_at_the_same_time(issuer: Issuer, clock: Clock):
+def test_concurrent_requests_share_one_fetch_of_the_keys(issuer: Issuer, clock: Clock):
     issuer.delay = 0.2
     keys = signing_keys(issuer, clock)
     with ThreadPoolExecutor(16) as pool:
@@ -78,7 +78,7 @@ def test_keys_are_fetched_once_for_all_who_ask_at_the_same_time(issuer: Issuer, 
     assert issuer.visits[JWKS] == 1
 
 
-def test_an_unknown_key_is_asked_for_once_in_each_floor_period(issuer: Issuer, clock: Clock):
+def test_an_unknown_key_causes_one_fetch_per_floor_period(issuer: Issuer, clock: Clock):
     keys = signing_keys(issuer, clock)
     for period in range(1, 4):
         for number in range(50):
@@ -87,7 +87,7 @@ def test_an_unknown_key_is_asked_for_once_in_each_floor_period(issuer: Issuer, c
         clock.now += FLOOR_SECONDS
 
 
-def test_a_new_key_is_known_after_the_floor_period(issuer: Issuer, clock: Clock):
+def test_a_new_key_is_accepted_after_the_floor_period(issuer: Issuer, clock: Clock):
     keys = signing_keys(issuer, clock)
     assert keys.find("rsa-1") is not None
     issuer.keys["rsa-2"] = rsa_key()
@@ -98,9 +98,7 @@ def test_a_new_key_is_known_after_the_floor_period(issuer: Issuer, clock: Clock)
     assert issuer.visits[JWKS] == 2
 
 
-def test_a_key_that_is_taken_back_is_forgotten_when_keys_are_fetched_again(
-    issuer: Issuer, clock: Clock
-):
+def test_a_revoked_key_is_refused_after_the_next_fetch(issuer: Issuer, clock: Clock):
     keys = signing_keys(issuer, clock)
     assert keys.find("rsa-1") is not None
     issuer.keys = {"rsa-2": rsa_key()}
@@ -108,9 +106,7 @@ def test_a_key_that_is_taken_back_is_forgotten_when_keys_are_fetched_again(
     assert keys.find("rsa-1") is None
 
 
-def test_while_the_issuer_is_away_old_keys_serve_until_they_are_too_old(
-    issuer: Issuer, clock: Clock
-):
+def test_cached_keys_are_used_during_an_outage_until_they_are_too_old(issuer: Issuer, clock: Clock):
     keys = signing_keys(issuer, clock)
     assert keys.find("rsa-1") is not None
     issuer.__exit__()
@@ -122,7 +118,7 @@ def test_while_the_issuer_is_away_old_keys_serve_until_they_are_too_old(
     assert 1 <= raised.value.retry_after <= FLOOR_SECONDS
 
 
-def test_without_a_key_ever_had_it_can_not_be_told(clock: Clock):
+def test_without_any_fetched_key_a_token_can_not_be_verified(clock: Clock):
     def fail() -> dict:
         raise Unreadable("away")
 
@@ -130,7 +126,7 @@ def test_without_a_key_ever_had_it_can_not_be_told(clock: Clock):
         SigningKeys(fail, algorithms=BOTH, clock=clock).find("rsa-1")
 
 
-def test_nobody_waits_for_an_aging_key_to_be_renewed(issuer: Issuer, clock: Clock):
+def test_a_stale_key_is_used_while_it_is_fetched_again(issuer: Issuer, clock: Clock):
     entered, leave = threading.Event(), threading.Event()
     documents = [issuer.document(JWKS)]
 
@@ -168,23 +164,23 @@ def test_nobody_waits_for_an_aging_key_to_be_renewed(issuer: Issuer, clock: Cloc
     ],
     ids=lambda jwk: str(jwk)[:30],
 )
-def test_what_is_no_key_for_signatures_is_left_out(jwk, clock: Clock):
+def test_keys_unfit_for_signatures_are_left_out(jwk, clock: Clock):
     good = public_jwk(ec_key(), "good")
     keys = SigningKeys(lambda: {"keys": [jwk, good]}, algorithms=BOTH, clock=clock)
     assert keys.find("x") is None
     assert keys.find("good") is not None
 
 
-def test_an_algorithm_that_is_not_pinned_has_no_keys(issuer: Issuer, clock: Clock):
+def test_an_algorithm_outside_the_configured_ones_has_no_keys(issuer: Issuer, clock: Clock):
     issuer.keys["ec-1"] = ec_key()
     keys = signing_keys(issuer, clock, algorithms=("RS256",))
     assert keys.find("ec-1") is None
     token = issuer.token(key=issuer.keys["ec-1"], algorithm="ES256", header={"kid": "ec-1"})
-    with pytest.raises(Refused, match="in a way that is not accepted"):
+    with pytest.raises(Refused, match="signature algorithm that is not accepted"):
         bearer_tokens(issuer, keys).caller_of(f"Bearer {token}")
 
 
-def test_each_algorithm_takes_keys_of_its_own_kind_only(issuer: Issuer, clock: Clock):
+def test_each_algorithm_accepts_only_its_own_kind_of_key(issuer: Issuer, clock: Clock):
     issuer.keys["ec-1"] = ec_key()
     keys = signing_keys(issuer, clock, algorithms=BOTH)
     tokens = bearer_tokens(issuer, keys, algorithms=BOTH)
@@ -213,24 +209,24 @@ def test_roles_and_scopes_open_their_groups(issuer: Issuer, clock: Clock):
     )
 
 
-def test_clocks_may_differ_a_little(issuer: Issuer, clock: Clock):
+def test_clocks_may_differ_by_the_leeway(issuer: Issuer, clock: Clock):
     tokens = bearer_tokens(issuer, signing_keys(issuer, clock))
     now = int(time.time())
     token = issuer.token(exp=now - 10, nbf=now + 10, iat=now + 10)
     assert tokens.caller_of(f"Bearer {token}").groups == {"read"}
 
 
-def test_the_discovery_document_says_where_the_keys_are(issuer: Issuer):
+def test_the_discovery_document_gives_the_address_of_the_keys(issuer: Issuer):
     assert key_source(issuer=issuer.url)() == issuer.document(JWKS)
     assert issuer.visits == {DISCOVERY: 1, JWKS: 1}
 
 
-def test_a_discovery_document_of_another_issuer_is_not_believed(issuer: Issuer):
+def test_a_discovery_document_of_another_issuer_is_refused(issuer: Issuer):
     with pytest.raises(Unreadable, match="of another issuer"):
         key_source(issuer=issuer.url.replace("127.0.0.1", "localhost"))()
 
 
-def test_keys_come_by_https_or_from_this_machine():
+def test_keys_are_fetched_over_https_or_from_this_machine_only():
     with pytest.raises(Unreadable, match="not https"):
         get_document("http://login.example/keys")
     with pytest.raises(Unreadable, match="not https"):
@@ -291,7 +287,7 @@ def test_a_claim_of_another_type_is_refused(issuer: Issuer, clock: Clock, name: 
 @pytest.mark.parametrize(
     "address", ["https://a b/keys", "https://a\r\nb/keys", "", ["https://a"], {}, 7, None]
 )
-def test_an_address_of_keys_that_is_none_makes_the_issuer_unreadable(issuer: Issuer, address):
+def test_an_invalid_address_of_the_keys_is_unreadable(issuer: Issuer, address):
     issuer.document = lambda path: {"issuer": issuer.url, "jwks_uri": address}
     with pytest.raises(Unreadable):
         key_source(issuer=issuer.url)()

@@ -1,4 +1,4 @@
-"""What a client, or all of them together, may take; and who counts as one client."""
+"""Limits of rate, streams and deadlines, and what counts as one client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[..., Flask]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes applications over databases that nobody connects to."""
+    """Makes applications with databases that are never connected."""
     with ExitStack() as made:
 
         def create(**environment: str) -> Flask:
@@ -46,35 +46,35 @@ def statuses(app: Flask, times: int, *, address: str = "127.0.0.1", **headers: s
     return [client.get(PATH, headers=named, environ_base=environ).status_code for _ in range(times)]
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(make: Make):
+def test_too_many_requests_get_429_with_retry_after(make: Make):
     client = make(RATE_LIMIT="3 per hour").test_client()
     assert [client.get(PATH).status_code for _ in range(4)] == [404, 404, 404, 429]
     refused = client.get(PATH)
     assert refused.content_type == "application/problem+json"
     assert refused.json["type"] == "urn:sql-procedures-api:too-many-requests"
-    assert refused.json["detail"] == "More than 3 per 1 hour."
+    assert refused.json["detail"] == "The rate limit is 3 per 1 hour; try again later."
     assert 1 <= int(refused.headers["Retry-After"]) <= 3600
 
 
-def test_no_rate_is_counted_unless_one_is_set(make: Make):
+def test_without_a_rate_limit_nothing_is_counted(make: Make):
     app = make()
     assert set(statuses(app, 300)) == {404}
 
 
-def test_routes_that_are_open_are_not_counted(make: Make):
+def test_open_routes_are_not_counted(make: Make):
     client = make(RATE_LIMIT="1 per hour").test_client()
     assert [client.get("/health/live").status_code for _ in range(5)] == [200] * 5
     assert client.get(PATH).status_code == 404
 
 
-def test_addresses_are_counted_apart_and_no_header_makes_another_one(make: Make):
+def test_addresses_are_counted_separately_whatever_headers_say(make: Make):
     app = make(RATE_LIMIT="1 per hour")
     assert statuses(app, 2, address="192.0.2.1") == [404, 429]
     assert statuses(app, 1, address="192.0.2.1", X_Forwarded_For="192.0.2.9") == [429]
     assert statuses(app, 1, address="192.0.2.2") == [404]
 
 
-def test_behind_proxies_the_address_is_the_one_that_the_outermost_saw(make: Make):
+def test_behind_proxies_the_address_is_that_of_the_outermost_proxys_client(make: Make):
     app = make(RATE_LIMIT="1 per hour", TRUSTED_PROXIES="2")
     seen = "198.51.100.7:5012, 10.0.0.1"  # some proxies add the port
     assert statuses(app, 2, address="10.0.0.2", X_Forwarded_For=seen) == [404, 429]
@@ -95,7 +95,7 @@ def test_behind_proxies_the_address_is_the_one_that_the_outermost_saw(make: Make
     ],
     ids=lambda spellings: spellings[0],
 )
-def test_one_client_is_one_however_its_address_is_spelled(make: Make, spellings):
+def test_all_spellings_of_an_address_count_as_one_client(make: Make, spellings):
     app = make(RATE_LIMIT="1 per hour", TRUSTED_PROXIES="1")
     answers = [
         statuses(app, 1, address="10.0.0.1", X_Forwarded_For=f'"{spelling}"')[0]
@@ -104,13 +104,13 @@ def test_one_client_is_one_however_its_address_is_spelled(make: Make, spellings)
     assert answers == [404] + [429] * (len(spellings) - 1)
 
 
-def test_networks_of_ipv6_are_counted_apart(make: Make):
+def test_ipv6_networks_are_counted_separately(make: Make):
     app = make(RATE_LIMIT="1 per hour")
     for address in ("2001:db8:1:2::1", "2001:db8:1:3::1", "2001:db8:2:2::1", "::1"):
         assert statuses(app, 2, address=address) == [404, 429]
 
 
-def test_a_caller_is_counted_wherever_it_calls_from(make: Make):
+def test_a_caller_is_counted_across_addresses(make: Make):
     setting, keys = api_keys([("ann", "read"), ("ben", "read")])
     app = make(RATE_LIMIT="1 per hour", AUTH="keys", API_KEYS=setting)
     assert statuses(app, 1, address="192.0.2.1", **keys["ann"]) == [404]
@@ -118,14 +118,14 @@ def test_a_caller_is_counted_wherever_it_calls_from(make: Make):
     assert statuses(app, 1, address="192.0.2.1", **keys["ben"]) == [404]
 
 
-def test_who_guesses_keys_is_counted_too(make: Make):
+def test_requests_with_invalid_keys_are_counted(make: Make):
     setting, _ = api_keys([("ann", "read")])
     app = make(RATE_LIMIT="2 per hour", AUTH="keys", API_KEYS=setting)
     assert statuses(app, 3, X_API_Key="spa_guess") == [401, 401, 429]
 
 
 class Numbers:
-    """Rows as a resource sees them."""
+    """Rows as a resource gets them."""
 
     columns = ()
 
@@ -153,7 +153,7 @@ def test_streams_beyond_the_limit_are_refused_until_one_ends():
     assert [list(limit.begin(Numbers)) for _ in range(3)] == [[["1"], ["2"]]] * 3
 
 
-def test_a_stream_that_can_not_begin_takes_no_place():
+def test_a_stream_that_fails_to_begin_releases_its_slot():
     def fail() -> Numbers:
         raise ValueError
 
@@ -164,7 +164,7 @@ def test_a_stream_that_can_not_begin_takes_no_place():
     limit.begin(Numbers).close()
 
 
-def test_streams_have_no_limit_at_zero():
+def test_zero_disables_the_limit_of_streams():
     limit = StreamLimit(0)
     assert len([limit.begin(Numbers) for _ in range(100)]) == 100
 
@@ -178,14 +178,14 @@ def test_streams_have_no_limit_at_zero():
         (PATH, {"Request-Timeout": "9"}, 5),
     ],
 )
-def test_a_route_has_the_deadline_that_it_was_given(make: Make, path, headers, seconds):
+def test_a_route_has_its_configured_deadline(make: Make, path, headers, seconds):
     app = make(ROUTE_DEADLINES="/customer/<int:customer_id>=5, /taxidata=60")
     with app.test_client() as client:
         client.get(path, headers=headers)
         assert seconds - 2 < g.deadline.remaining() <= seconds
 
 
-def test_a_deadline_for_a_route_that_there_is_not_stops_the_start(make: Make):
-    sentence = "ROUTE_DEADLINES names /taxi, which is no route: use /, "
+def test_a_deadline_for_an_unknown_route_stops_the_start(make: Make):
+    sentence = "ROUTE_DEADLINES names /taxi, which is not a route: use /, "
     with pytest.raises(SettingsError, match=sentence):
-        make(ROUTE_DEADLINES="/taxi=5", EXPOSED_SCHEMAS="ELSEWHERE:api")
+        make(ROUTE_DEADLINES="/taxi=5", EXPOSED_SCHEMAS="NONE:api")

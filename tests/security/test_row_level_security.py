@@ -81,7 +81,7 @@ def seen_by(client: FlaskClient, headers: Headers, query: str = "") -> list[int]
 
 
 def on_the_connection(app: Flask) -> str | None:
-    """What the next request on the only connection would find of the one before."""
+    """The claims that the next request on the only connection would find."""
     with app.extensions["databases"].manager("WWIF").checkout() as connection:
         return connection.execute("SELECT current_setting('request.caller', true)").fetchval()
 
@@ -105,12 +105,12 @@ def test_two_callers_on_one_connection_see_their_own_customers_a_thousand_times(
     with ThreadPoolExecutor(2) as pool:
         assert sum(pool.map(ask, orders)) == INTERLEAVED
     after = stats()
-    # What both asked as the same caller at one time was one statement.
+    # Identical concurrent reads of one caller were one statement.
     assert INTERLEAVED / 2 < after.checkouts_total - before.checkouts_total <= INTERLEAVED
     assert (after.max_size, after.connects_total) == (1, max(1, before.connects_total))
 
 
-def test_without_a_caller_there_is_nothing_to_see(client: FlaskClient, headers: dict[str, Headers]):
+def test_without_a_caller_no_customer_is_visible(client: FlaskClient, headers: dict[str, Headers]):
     assert seen_by(client, headers["ann"]) == SAMPLE["ann"]
     assert seen_by(client, {}) == []
     assert seen_by(client, {}, "?limit=0") == []
@@ -118,7 +118,7 @@ def test_without_a_caller_there_is_nothing_to_see(client: FlaskClient, headers: 
 
 
 @pytest.mark.parametrize(
-    ("asked", "body", "status"),
+    ("line", "body", "status"),
     [
         (f"GET /customer/{ONE_OF_ANNS}", None, 200),
         ("GET /customers?limit=0&format=ndjson", None, 200),
@@ -128,17 +128,17 @@ def test_without_a_caller_there_is_nothing_to_see(client: FlaskClient, headers: 
         ("PUT /customer", {"CustomerName": "Tailspin Toys (Roe Park, NY)"}, 403),
     ],
 )
-def test_nothing_of_a_caller_is_left_for_the_next_request(
-    app: Flask, headers: dict[str, Headers], asked: str, body: dict | None, status: int
+def test_the_claims_of_a_caller_are_gone_before_the_next_request(
+    app: Flask, headers: dict[str, Headers], line: str, body: dict | None, status: int
 ):
-    method, path = asked.split()
+    method, path = line.split()
     response = app.test_client().open(path, method=method, json=body, headers=headers["ann"])
     assert response.status_code == status, response.text
     assert response.text
     assert on_the_connection(app) in (None, "")
 
 
-def test_nothing_is_left_by_a_stream_that_its_reader_breaks_off(
+def test_the_claims_are_gone_after_an_aborted_stream(
     app: Flask, client: FlaskClient, headers: dict[str, Headers]
 ):
     response = client.get("/customers?limit=0", headers=headers["ann"], buffered=False)
@@ -148,7 +148,9 @@ def test_nothing_is_left_by_a_stream_that_its_reader_breaks_off(
     assert seen_by(client, headers["ben"]) == SAMPLE["ben"]
 
 
-def test_a_caller_changes_its_own_customers_only(client: FlaskClient, headers: dict[str, Headers]):
+def test_a_caller_can_change_only_its_own_customers(
+    client: FlaskClient, headers: dict[str, Headers]
+):
     path = f"/customer/{SAMPLE['ben'][1]}"
     for change in ({"PhoneNumber": "1"}, {"Delivery": {"PostalCode": "90000"}}):
         assert client.patch(path, json=change, headers=headers["ann"]).status_code == 404
@@ -156,7 +158,7 @@ def test_a_caller_changes_its_own_customers_only(client: FlaskClient, headers: d
     assert client.patch(path, json={"PhoneNumber": "1"}, headers=headers["ben"]).status_code == 200
 
 
-def test_a_new_customer_is_of_its_makers_territory(
+def test_a_new_customer_belongs_to_the_territory_of_its_creator(
     client: FlaskClient, headers: dict[str, Headers]
 ):
     def make(code: str):
@@ -183,7 +185,7 @@ WRITTEN = "SELECT (SELECT count(*) FROM sales.customers), (SELECT count(*) FROM 
 
 
 @pytest.mark.parametrize("bulk", [False, True])
-def test_a_new_row_that_its_maker_could_not_read_back_is_refused_and_rolled_back(
+def test_a_new_row_that_its_creator_could_not_read_is_refused_and_rolled_back(
     app: Flask, client: FlaskClient, headers: dict[str, Headers], bulk: bool
 ):
     cluster = app.extensions["databases"].cluster()
@@ -204,7 +206,9 @@ def test_a_new_row_that_its_maker_could_not_read_back_is_refused_and_rolled_back
     assert cluster.run_sql(WRITTEN) == before
 
 
-def test_an_idempotency_key_is_its_callers_alone(client: FlaskClient, headers: dict[str, Headers]):
+def test_idempotency_keys_are_separate_for_each_caller(
+    client: FlaskClient, headers: dict[str, Headers]
+):
     made = {}
     for name, territory in TERRITORIES.items():
         for replayed in (None, "true"):
@@ -224,13 +228,13 @@ def test_an_idempotency_key_is_its_callers_alone(client: FlaskClient, headers: d
         client.delete(f"/customer/{number}", headers=headers[name])
 
 
-def test_a_shared_read_is_shared_by_one_caller_only(
+def test_a_shared_read_is_shared_only_within_one_caller(
     app: Flask, client: FlaskClient, headers: dict[str, Headers]
 ):
     stats = app.extensions["databases"].manager("TAXI").stats
-    asked = []
+    checkouts = []
     for name in ("ann", "ann", "ben", "ben"):
         before = stats().checkouts_total
         client.get("/taxidata/summary?by=hour", headers=headers[name])
-        asked.append(stats().checkouts_total - before)
-    assert asked == [1, 0, 1, 0]
+        checkouts.append(stats().checkouts_total - before)
+    assert checkouts == [1, 0, 1, 0]

@@ -24,7 +24,7 @@ def test_every_batch_parses(batch: Batch):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_of_the_document_parses_and_has_its_undo(recipe: str):
+def test_every_script_of_the_document_parses_and_can_be_undone(recipe: str):
     parsed = Linter(dialect="tsql").parse_string(recipe)
     assert parsed.violations == []
     assert "unparsable" not in parsed.tree.type_set()
@@ -33,7 +33,7 @@ def test_every_recipe_of_the_document_parses_and_has_its_undo(recipe: str):
     assert [policy in part or "[Far West Sales]" in part for part in (done, undone)] == [True] * 2
 
 
-def test_reading_inserting_and_updating_ask_the_same_predicate():
+def test_reading_inserting_and_updating_use_the_same_predicate():
     policy = re.sub(r"\s+", " ", BATCHES[-1].sql)
     predicate = r"Sales\.caller_may_see\(DeliveryPostalCode\) ON Sales\.Customers"
     assert len(re.findall(rf"FILTER PREDICATE {predicate},", policy)) == 1

@@ -1,4 +1,4 @@
-"""A server that strangers could reach starts only when someone has said who may call."""
+"""A server beyond this machine starts only with AUTH set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from testkit.server import bare_environment
 
 SENTENCE = re.compile(
     r"AUTH is not set, and the server would be reachable from beyond this machine \([^)]+\): set"
-    r" AUTH=keys, oidc or easyauth, or AUTH=none to let everybody in\."
+    r" AUTH=keys, oidc or easyauth, or AUTH=none to open it to all clients\."
 )
 KEYS, CREDENTIALS = api_keys([("ann", "read")])
 EASYAUTH = {"WEBSITE_SITE_NAME": "app", "WEBSITE_AUTH_ENABLED": "True", "AUTH": "easyauth"}
@@ -63,10 +63,10 @@ def test_a_server_beyond_loopback_refuses_to_start_in_one_sentence(command, fold
         timeout=60,
         check=False,
     )
-    said = finished.stdout + finished.stderr
+    output = finished.stdout + finished.stderr
     assert finished.returncode != 0
-    assert len(SENTENCE.findall(said)) == 1, said
-    assert "Traceback" not in said
+    assert len(SENTENCE.findall(output)) == 1, output
+    assert "Traceback" not in output
     assert not (folder / "local" / "postgresql").exists()
 
 
@@ -134,23 +134,23 @@ def answer_over(path: Path, server: subprocess.Popen, target: str) -> int:
         ("127.0.0.1.example.com", False),
     ],
 )
-def test_an_address_is_local_or_not(address, local: bool):
+def test_local_addresses_are_recognized(address, local: bool):
     assert is_local(address) is local
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_said_explicitly_everybody_may_call(host: str):
+def test_auth_none_opens_the_api_to_all_clients(host: str):
     with socket.socket() as bound:
         bound.bind((host, 0))
         listeners = [SimpleNamespace(getsockname=bound.getsockname)]
         assert refusal_to_listen(listeners, read_settings({"AUTH": "none"})) is None
         chosen = read_settings({"AUTH": "keys", "API_KEYS": KEYS})
         assert refusal_to_listen(listeners, chosen) is None
-        said = refusal_to_listen(listeners, read_settings({}))
-        assert (said is None) == (host == "127.0.0.1")
+        output = refusal_to_listen(listeners, read_settings({}))
+        assert (output is None) == (host == "127.0.0.1")
 
 
-def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Path):
+def test_without_auth_a_remote_client_is_refused_by_any_server(tmp_path: Path):
     with application(tmp_path) as app:
         client = app.test_client()
         assert client.get(PATH).status_code == 404
@@ -168,13 +168,13 @@ def test_without_a_choice_a_stranger_is_refused_by_whatever_server(tmp_path: Pat
         ({"AUTH": "keys"}, "AUTH=keys needs API_KEYS: flask auth new-key NAME makes an entry."),
         ({"AUTH": "oidc"}, "AUTH=oidc needs OIDC_ISSUER and OIDC_AUDIENCE."),
         ({"AUTH": "oidc", "OIDC_ISSUER": "https://x"}, "AUTH=oidc needs OIDC_ISSUER and"),
-        ({"AUTH": "easyauth"}, "AUTH=easyauth works on App Service with its authentication"),
-        ({**EASYAUTH, "WEBSITE_AUTH_ENABLED": "False"}, "AUTH=easyauth works on App Service"),
-        ({**EASYAUTH, "WEBSITE_SITE_NAME": ""}, "AUTH=easyauth works on App Service"),
+        ({"AUTH": "easyauth"}, "AUTH=easyauth works only on App Service"),
+        ({**EASYAUTH, "WEBSITE_AUTH_ENABLED": "False"}, "AUTH=easyauth works only on App Service"),
+        ({**EASYAUTH, "WEBSITE_SITE_NAME": ""}, "AUTH=easyauth works only on App Service"),
         ({"WEBSITE_SITE_NAME": "app"}, "AUTH is not set, and the server would be reachable"),
     ],
 )
-def test_half_a_choice_stops_the_start(environment: dict[str, str], sentence: str):
+def test_an_incomplete_choice_of_auth_stops_the_start(environment: dict[str, str], sentence: str):
     settings = read_settings({"POSTGRESQLCONNSTR_WWIF": NOWHERE, **environment})
     with pytest.raises(SettingsError) as raised:
         check_authentication(settings)
@@ -197,10 +197,10 @@ def test_half_a_choice_stops_the_start(environment: dict[str, str], sentence: st
         ("RATE_LIMIT", "often"),
     ],
 )
-def test_a_choice_that_can_not_be_is_refused_without_showing_it(name: str, value: str):
+def test_an_invalid_setting_of_auth_is_refused_without_its_secrets(name: str, value: str):
     with pytest.raises(SettingsError) as raised:
         read_settings({name: value})
-    assert " is wrong: it must be a " in str(raised.value)
+    assert " is wrong: it must be " in str(raised.value)
     assert str(raised.value).startswith(name)
     assert "secret" not in str(raised.value)
     assert KEYS not in str(raised.value)
@@ -214,7 +214,7 @@ def test_settings_do_not_show_digests():
     assert repr(digest_of(key)) not in repr(settings)
 
 
-def test_a_new_key_is_shown_once_and_its_entry_lets_it_in(tmp_path: Path):
+def test_a_new_key_is_shown_once_and_accepted_by_its_entry(tmp_path: Path):
     finished = subprocess.run(
         [sys.executable, "-m", "flask", "auth", "new-key", "ann", "--groups", "read,write"],
         cwd=ROOT,
@@ -235,7 +235,7 @@ def test_a_new_key_is_shown_once_and_its_entry_lets_it_in(tmp_path: Path):
         assert client.get(PATH).status_code == 401
 
 
-def test_a_group_can_be_open_to_everybody(tmp_path: Path):
+def test_a_group_can_be_open_without_a_credential(tmp_path: Path):
     environment = {"AUTH": "keys", "API_KEYS": KEYS, "AUTH_ANONYMOUS": "read"}
     with application(tmp_path, **environment) as app:
         client = app.test_client()
@@ -276,7 +276,9 @@ def principal(*claims: tuple[str, str], **changed: str) -> str:
         ),
     ],
 )
-def test_on_app_service_the_platform_says_who_asks(headers, status: int, tmp_path: Path):
+def test_on_app_service_the_platforms_headers_identify_the_caller(
+    headers, status: int, tmp_path: Path
+):
     with application(tmp_path, **EASYAUTH) as app:
         assert app.test_client().get(PATH, headers=headers).status_code == status
 

@@ -1,4 +1,4 @@
-"""A probe: one at a time, in the background; the answer is the last known state and its age."""
+"""A probe runs one check at a time in the background, and returns the cached result and its age."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ class Clock:
 
 
 class Database:
-    """Answers at once while `open` is set, and hangs while it is not; counts the probes."""
+    """A check that returns at once while `open` is set, and hangs otherwise; counts its calls."""
 
     def __init__(self):
         self.open = threading.Event()
@@ -58,18 +58,18 @@ def test_a_database_that_answers_is_ready():
         (DatabaseError(Kind.NOT_OPEN), "login refused"),
         (DatabaseError(Kind.UNREACHABLE), "unreachable"),
         (Unavailable("no token"), "unreachable"),
-        (RuntimeError("unforeseen"), "unreachable"),
+        (RuntimeError("unexpected"), "unreachable"),
         (NotConfigured("set WWIF"), NOT_CONFIGURED),
     ],
 )
-def test_why_a_database_is_not_ready_is_told_in_a_word(database, error, state):
+def test_each_failure_has_its_state(database, error, state):
     database.failure = error
     found = Probe(database).state(PATIENCE)
     assert (found["state"], found["latency_ms"]) == (state, None)
 
 
-def test_a_slow_login_is_waited_for_in_the_background(database):
-    """Slower than any answer may be: it is "checking" at first, and ready in the end."""
+def test_a_slow_check_runs_in_the_background(database):
+    """Slower than a response may be: the state is "checking" first, and "ready" in the end."""
     database.open.clear()
     probe = Probe(database)
     began = time.monotonic()
@@ -80,7 +80,7 @@ def test_a_slow_login_is_waited_for_in_the_background(database):
     assert database.probed == 1
 
 
-def test_the_last_known_state_is_served_with_its_age_while_a_probe_hangs(database):
+def test_the_previous_result_is_returned_with_its_age_while_a_check_hangs(database):
     clock = Clock()
     probe = Probe(database, clock=clock)
     probe.state(PATIENCE)
@@ -97,7 +97,7 @@ def test_the_last_known_state_is_served_with_its_age_while_a_probe_hangs(databas
     assert probe.state(PATIENCE) == {"state": "unreachable", "latency_ms": None, "age_seconds": 0.0}
 
 
-def test_many_who_ask_at_once_probe_the_database_once(database):
+def test_concurrent_requests_share_one_check(database):
     database.open.clear()
     probe = Probe(database)
     with ThreadPoolExecutor(8) as crowd:
@@ -107,7 +107,7 @@ def test_many_who_ask_at_once_probe_the_database_once(database):
     assert database.probed == 1
 
 
-def test_a_state_is_kept_for_a_moment_and_no_longer(database):
+def test_a_result_is_reused_until_it_is_too_old(database):
     clock = Clock()
     probe = Probe(database, clock=clock)
     probe.state(PATIENCE)

@@ -1,4 +1,4 @@
-"""CORS_ORIGINS admits the origins that it names, each whole, and nothing that resembles one."""
+"""CORS_ORIGINS allows exactly the origins that it names, and no similar ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def allowed(folder: Path, setting: str, origin: str) -> str | None:
         ("*", "https://anything.example"),
     ],
 )
-def test_an_origin_that_is_named_is_allowed(setting: str, origin: str, tmp_path: Path):
+def test_a_configured_origin_is_allowed(setting: str, origin: str, tmp_path: Path):
     assert allowed(tmp_path, setting, origin) == origin
 
 
@@ -51,8 +51,8 @@ def test_an_origin_that_is_named_is_allowed(setting: str, origin: str, tmp_path:
         ("http://[::1]", "http://:"),
     ],
 )
-def test_an_origin_that_only_resembles_it_is_not(setting: str, origin: str, tmp_path: Path):
-    # Flask-Cors sends the one allowed origin whatever was asked; a browser compares.
+def test_a_similar_origin_is_not_allowed(setting: str, origin: str, tmp_path: Path):
+    # With one allowed origin, Flask-Cors sends it in every response; the browser compares.
     assert allowed(tmp_path, setting, origin) != origin
 
 
@@ -67,7 +67,7 @@ def test_an_origin_that_only_resembles_it_is_not(setting: str, origin: str, tmp_
         "https://good.example, https://*.example.com",
     ],
 )
-def test_what_is_no_origin_stops_the_start_by_its_name(setting: str):
+def test_an_invalid_origin_stops_the_start_with_its_text(setting: str):
     with pytest.raises(SettingsError) as raised:
         read_settings({"CORS_ORIGINS": setting})
     sentence = str(raised.value)

@@ -1,11 +1,13 @@
-"""Every setting is documented, read and checked; a wrong one stops the start with a sentence."""
+"""Every setting is documented, read and checked; an invalid one stops the start."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
+from scripts.settings_docs import example, page
 from settings import (
     PREFIXES,
     ROOT,
@@ -23,20 +25,22 @@ FREE_TEXT = ("folder", "URL or connection string", "audiences", "schemas")
 CHECKED = [setting for setting in SETTINGS if setting.unit not in FREE_TEXT]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=NAMES)
-def test_every_setting_has_a_row_in_the_readme(setting):
-    default = setting.default or "none"
-    row = f"| `{setting.name}` | {default} | {setting.unit} | {setting.help} |"
-    assert row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("docs/settings.md", page()), (".env.example", example())],
+    ids=["page", "example"],
+)
+def test_the_written_files_are_current(file, text):
+    current = (ROOT / file).read_text(encoding="utf-8") == text
+    assert current, f"{file} is out of date: run .venv/bin/python scripts/settings_docs.py"
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=NAMES)
-def test_every_setting_has_its_lines_in_the_example(setting):
-    lines = f"# {setting.unit}: {setting.help}\n{setting.name}={setting.default}\n"
-    assert lines in EXAMPLE.read_text(encoding="utf-8")
+def test_every_setting_has_a_row_in_its_page():
+    rows = re.findall(r"^\| `([A-Z_]+)` \|", page().partition("| setting |")[2], re.MULTILINE)
+    assert rows == NAMES
 
 
-def test_the_example_as_it_stands_changes_nothing():
+def test_the_example_file_sets_only_defaults():
     example = dotenv_values(EXAMPLE)
     assert set(example) == set(NAMES)
     assert read_settings(example) == read_settings({})
@@ -56,12 +60,12 @@ def test_a_blank_setting_is_its_default(setting):
 
 @pytest.mark.parametrize("setting", CHECKED, ids=lambda setting: setting.name)
 @pytest.mark.parametrize("text", ["many", "-1", "1e30", "nan", "5 s", "\u00b2"])
-def test_a_wrong_value_is_refused_in_one_sentence_that_says_what_to_set(setting, text):
+def test_an_invalid_value_is_refused_in_one_sentence_that_says_what_to_set(setting, text):
     with pytest.raises(SettingsError) as raised:
         read_settings({setting.name: text})
     sentence = str(raised.value)
     given = setting.name if setting.secret else f"{setting.name}={text}"
-    assert sentence.startswith(f"{given} is wrong: it must be a ")
+    assert sentence.startswith(f"{given} is wrong: it must be ")
     assert sentence.endswith(f", such as {setting.default}." if setting.default else ".")
     assert "\n" not in sentence
     assert "{" not in sentence
@@ -72,7 +76,7 @@ def test_a_wrong_value_is_refused_in_one_sentence_that_says_what_to_set(setting,
     [(text, True) for text in ("yes", "true", "ON", "1")]
     + [(text, False) for text in ("no", "False", "off", "0")],
 )
-def test_a_switch_may_be_written_as_elsewhere(text, value):
+def test_a_switch_accepts_the_usual_spellings_of_yes_and_no(text, value):
     assert read_settings({"REQUIRE_IF_MATCH": text}).require_if_match is value
 
 
@@ -85,7 +89,7 @@ def test_a_switch_may_be_written_as_elsewhere(text, value):
         ("ann:delete:" + "0" * 64, "a list of read, write, operate, joined by +."),
     ],
 )
-def test_an_entry_of_api_keys_that_is_wrong_is_described_and_not_shown(entry, fault):
+def test_an_invalid_entry_of_api_keys_is_described_without_its_text(entry, fault):
     with pytest.raises(SettingsError) as raised:
         read_settings({"API_KEYS": entry})
     assert fault in str(raised.value)
@@ -104,7 +108,7 @@ def test_a_local_folder_is_below_the_project_unless_it_is_absolute():
     assert read_settings({"LOCAL_DIR": "/srv/data"}).local_dir == Path("/srv/data")
 
 
-def test_a_contradiction_is_refused():
+def test_a_minimum_above_the_maximum_is_refused():
     with pytest.raises(SettingsError, match="POOL_MIN_SIZE must not be greater than POOL_MAX_SIZE"):
         read_settings({"POOL_MIN_SIZE": "9", "POOL_MAX_SIZE": "8"})
 
@@ -126,7 +130,7 @@ def test_with_no_connection_string_the_embedded_default_serves():
         ("POSTGRESQLCONNSTR_", "Server=x", "postgresql"),
     ],
 )
-def test_every_prefix_of_app_service_names_a_target(target, prefix, text, family):
+def test_each_prefix_of_app_service_configures_a_database(target, prefix, text, family):
     settings = read_settings({prefix + target: f"  {text} "})
     assert list(settings.targets) == [target]
     found = settings.targets[target]
@@ -135,7 +139,7 @@ def test_every_prefix_of_app_service_names_a_target(target, prefix, text, family
     assert not settings.embedded
 
 
-def test_a_target_named_by_two_variables_is_refused_by_both_names():
+def test_two_connection_strings_for_one_database_are_refused_with_both_names():
     environment = {"SQLAZURECONNSTR_WWIF": "Server=a", "POSTGRESQLCONNSTR_WWIF": "Server=b"}
     with pytest.raises(SettingsError) as raised:
         read_settings(environment)
@@ -152,7 +156,7 @@ def test_on_app_service_one_connection_string_is_enough():
     assert list(read_settings(environment).targets) == ["TAXI"]
 
 
-def test_a_connection_string_is_not_shown_by_its_target():
+def test_the_repr_of_a_target_hides_its_connection_string():
     environment = {"SQLAZURECONNSTR_WWIF": "Server=x;PWD=secret"}
     assert "secret" not in repr(read_settings(environment).targets["WWIF"])
 
@@ -172,7 +176,7 @@ STRING = "Server=tcp:db.example.com,1433;Database=WWI;UID=api;PWD=secret"
         ("LAKE", "Data Source=x-ondemand.sql.azuresynapse.net;", "SQLAZURECONNSTR_TAXI"),
     ],
 )
-def test_a_connection_string_under_a_name_that_is_not_read_is_named_with_the_right_one(
+def test_a_connection_string_under_an_unused_name_gives_a_warning_with_the_right_name(
     name, text, meant
 ):
     settings = read_settings({name: text})
@@ -183,7 +187,7 @@ def test_a_connection_string_under_a_name_that_is_not_read_is_named_with_the_rig
 
 
 @pytest.mark.parametrize(("name", "meant"), [("WWI", "WWIF"), ("Taxis", "TAXI")])
-def test_a_database_that_is_nearly_named_as_one_of_the_sample_is_a_warning(name, meant):
+def test_a_database_name_close_to_one_of_the_sample_gives_a_warning(name, meant):
     settings = read_settings({f"SQLAZURECONNSTR_{name}": STRING})
     assert settings.warnings == (
         f"SQLAZURECONNSTR_{name} names the database {name}; the sample's is {meant}.",
@@ -202,11 +206,11 @@ def test_a_database_that_is_nearly_named_as_one_of_the_sample_is_a_warning(name,
     ],
     ids=lambda environment: next(iter(environment)),
 )
-def test_other_variables_are_no_misspelt_connection_strings(environment):
+def test_other_variables_give_no_warning(environment):
     assert read_settings(environment).warnings == ()
 
 
-def test_a_misspelt_setting_of_the_file_is_named_with_the_right_one():
+def test_a_misspelt_setting_in_the_file_gives_a_warning_with_the_right_name():
     assert misspelt_settings(["POOL_MAXSIZE", "Auth_Roles", "MSSQL_SA_PASSWORD", "AUTH"]) == [
         "POOL_MAXSIZE in .env is not a setting: did you mean POOL_MAX_SIZE?",
         "Auth_Roles in .env is not a setting: did you mean AUTH_ROLES?",
@@ -222,21 +226,21 @@ def test_a_misspelt_setting_of_the_file_is_named_with_the_right_one():
         ("secret", "?"),
     ],
 )
-def test_a_source_is_named_without_its_secrets(text, place):
+def test_a_source_shows_server_and_database_without_secrets(text, place):
     settings = read_settings({"SQLAZURECONNSTR_WWIF": text})
     assert settings.source("WWIF") == f"{place} from SQLAZURECONNSTR_WWIF"
     assert settings.source("WWIF", with_place=False) == "SQLAZURECONNSTR_WWIF"
     assert settings.source("TAXI") == "not configured"
 
 
-def test_the_suites_own_environment_sets_nothing(monkeypatch):
+def test_the_bare_environment_of_the_suite_sets_nothing(monkeypatch):
     monkeypatch.setenv("SQLAZURECONNSTR_WWIF", "Server=x")
     monkeypatch.setenv("POOL_MAX_SIZE", "1")
     read = read_settings(bare_environment())
     assert replace(read, identity={}) == read_settings({})
 
 
-def test_any_name_behind_a_prefix_is_a_database():
+def test_any_name_after_a_prefix_is_a_database():
     environment = {
         "SQLCONNSTR_ERP_2": "Server=x",
         "POSTGRESQLCONNSTR_crm": "Server=y",
@@ -250,7 +254,7 @@ def test_any_name_behind_a_prefix_is_a_database():
     assert settings.serves_sample
 
 
-def test_a_database_of_another_name_serves_no_sample():
+def test_the_sample_is_not_served_by_a_database_of_another_name():
     assert not read_settings({"SQLCONNSTR_ERP": "Server=x"}).serves_sample
     assert read_settings({}).serves_sample
 
@@ -269,7 +273,7 @@ def test_a_database_is_named_by_letters_digits_and_underscores(name):
     )
 
 
-def test_exposed_schemas_are_of_every_database_or_of_one():
+def test_exposed_schemas_apply_to_every_database_or_to_one():
     settings = read_settings({"EXPOSED_SCHEMAS": "api, ERP:sales , WWIF:web,ERP:api"})
     assert settings.schemas_of("ERP") == ("api", "sales")
     assert settings.schemas_of("WWIF") == ("api", "web")
@@ -278,7 +282,7 @@ def test_exposed_schemas_are_of_every_database_or_of_one():
 
 
 @pytest.mark.parametrize("text", ["ERP:", ":api", "A-B:api"])
-def test_exposed_schemas_are_checked(text):
+def test_an_invalid_list_of_exposed_schemas_is_refused(text):
     with pytest.raises(
         SettingsError, match=r"EXPOSED_SCHEMAS=.* is wrong: it must be a list of schema"
     ):

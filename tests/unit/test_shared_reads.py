@@ -1,4 +1,4 @@
-"""What is answered quickly is not worth the way over a file; what takes long is."""
+"""Identical reads share one query: slow ones through a file, fast ones within a worker only."""
 
 import hashlib
 import os
@@ -29,20 +29,20 @@ def slowly():
     return "slow"
 
 
-def test_a_question_that_was_quick_needs_no_file(reads, tmp_path, outcomes):
+def test_a_fast_query_uses_no_file(reads, tmp_path, outcomes):
     assert reads.get("q", lambda: "quick", deadline=Deadline(5)) == ("quick", None)
     shutil.rmtree(tmp_path / "reads")
     assert reads.get("q", lambda: "again", deadline=Deadline(5)) == ("again", None)
     assert outcomes == ["asked", "asked"]
 
 
-def test_another_question_or_one_that_became_slow_does(reads, tmp_path):
+def test_other_queries_and_slow_ones_use_a_file(reads, tmp_path):
     reads.get("q", lambda: "quick", deadline=Deadline(5))
     assert reads.get("q", slowly, deadline=Deadline(5)) == ("slow", None)
     shutil.rmtree(tmp_path / "reads")
     for question in ("q", "other"):
         reads.get(question, lambda: "quick", deadline=Deadline(5))
-        # The folder comes back with the first that needs it.
+        # The folder exists again after a query that uses a file.
         (tmp_path / "reads").rmdir()
 
 
@@ -54,14 +54,14 @@ def file_of(folder):
     return folder / hashlib.sha256(QUESTION.encode()).hexdigest()
 
 
-def asked(folder, answer):
-    """What another worker gets, which would itself ask for `answer`."""
+def from_another_worker(folder, answer):
+    """The text that another worker gets, whose own query would return `answer`."""
     return SharedReads(folder, ttl=TTL).get(QUESTION, lambda: answer, deadline=Deadline(5))[0]
 
 
-def test_an_answer_is_kept_for_the_other_workers(tmp_path):
-    assert asked(tmp_path, "first") == "first"
-    assert asked(tmp_path, "second") == "first"
+def test_a_result_is_reused_by_other_workers(tmp_path):
+    assert from_another_worker(tmp_path, "first") == "first"
+    assert from_another_worker(tmp_path, "second") == "first"
 
 
 GARBAGE = (
@@ -72,19 +72,19 @@ GARBAGE = (
 
 
 @pytest.mark.parametrize("content", GARBAGE, ids=lambda content: repr(content[:24]))
-def test_a_file_that_is_no_answer_is_a_miss_and_is_made_good(content, tmp_path):
-    asked(tmp_path, "first")
+def test_a_damaged_file_is_a_miss_and_is_replaced(content, tmp_path):
+    from_another_worker(tmp_path, "first")
     file_of(tmp_path).write_bytes(content)
-    assert asked(tmp_path, "second") == "second"
-    assert asked(tmp_path, "third") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "third") == "second"
 
 
-def test_an_answer_of_the_future_is_a_miss(tmp_path):
-    asked(tmp_path, "first")
+def test_a_result_with_a_future_date_is_a_miss(tmp_path):
+    from_another_worker(tmp_path, "first")
     later = time.time() + 86_400
     os.utime(file_of(tmp_path), (later, later))
-    assert asked(tmp_path, "second") == "second"
-    assert asked(tmp_path, "third") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "third") == "second"
 
 
 def test_a_full_disk_is_a_miss_and_logged_once(tmp_path, caplog):
@@ -98,20 +98,20 @@ def test_a_full_disk_is_a_miss_and_logged_once(tmp_path, caplog):
     assert [r.levelname for r in caplog.records] == ["WARNING"]
 
 
-def test_a_disk_that_fills_up_within_an_answer_leaves_no_half_of_it(tmp_path):
-    asked(tmp_path, "first")
+def test_a_partly_written_result_is_a_miss(tmp_path):
+    from_another_worker(tmp_path, "first")
     os.utime(file_of(tmp_path), (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        assert asked(tmp_path, "x" * 1000) == "x" * 1000
+        assert from_another_worker(tmp_path, "x" * 1000) == "x" * 1000
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert asked(tmp_path, "second") == "second"
+    assert from_another_worker(tmp_path, "second") == "second"
 
 
 @pytest.mark.parametrize("obstacle", ["a file for the folder", "a folder for the file"])
-def test_without_a_place_for_files_each_worker_asks_by_itself(obstacle, tmp_path, caplog):
+def test_without_usable_files_each_worker_runs_its_query(obstacle, tmp_path, caplog):
     folder = tmp_path / "reads"
     if obstacle == "a file for the folder":
         folder.touch()
@@ -125,13 +125,13 @@ def test_without_a_place_for_files_each_worker_asks_by_itself(obstacle, tmp_path
     assert record.getMessage().startswith("reads are not shared among workers: ")
 
 
-def test_nothing_is_made_before_it_is_needed(tmp_path):
+def test_the_folder_is_created_at_the_first_read(tmp_path):
     SharedReads(tmp_path / "reads", ttl=TTL)
     assert not (tmp_path / "reads").exists()
 
 
-def test_an_old_answer_is_not_handed_on_when_the_new_one_fails(tmp_path):
-    asked(tmp_path, "old")
+def test_a_failed_query_leaves_no_old_result(tmp_path):
+    from_another_worker(tmp_path, "old")
     os.utime(file_of(tmp_path), (0, 0))
     begun, waiting = threading.Event(), threading.Event()
 
@@ -145,7 +145,7 @@ def test_an_old_answer_is_not_handed_on_when_the_new_one_fails(tmp_path):
         first = SharedReads(tmp_path, ttl=TTL)
         failing = threads.submit(first.get, QUESTION, fail, deadline=Deadline(10))
         begun.wait(5)
-        second = threads.submit(asked, tmp_path, "new")
+        second = threads.submit(from_another_worker, tmp_path, "new")
         waiting.set()
         with pytest.raises(OSError, match="of the database"):
             failing.result()

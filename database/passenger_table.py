@@ -1,4 +1,4 @@
-"""The passengers' table as SQLAlchemy maps it. Imported only where SQLAlchemy is installed."""
+"""The SQLAlchemy model of the passengers' table. Imported only if SQLAlchemy is installed."""
 
 from sqlalchemy import Double, SmallInteger, Unicode
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -9,7 +9,7 @@ class Base(DeclarativeBase):
 
 
 class Passenger(Base):
-    """One row. Table and columns keep the spelling of the sample that they come from."""
+    """One row. The names are spelled as in the original sample."""
 
     __tablename__ = "titanic_passanger"
     __table_args__ = {"schema": "dbo"}

@@ -1,0 +1,26 @@
+"""Headers of every response: the request's id, Cache-Control, and on OPTIONS the accepted types."""
+
+from flask import Flask, Response, g, request
+
+from protocol.formats import JSON
+from protocol.validation import FORMS
+
+# A client may store the response but must revalidate it (If-None-Match) before each use.
+REVALIDATED = "private, no-cache"
+ACCEPTED = ", ".join((JSON, *FORMS))
+
+
+def install(app: Flask) -> None:
+    app.after_request(add_headers)
+
+
+def add_headers(response: Response) -> Response:
+    """X-Request-ID; Cache-Control unless it is set; Accept-Post and Accept-Patch on OPTIONS."""
+    response.headers["X-Request-ID"] = g.request_id
+    if "Cache-Control" not in response.headers:
+        succeeded = response.status_code < 400
+        response.headers["Cache-Control"] = REVALIDATED if succeeded else "no-store"
+    if request.method == "OPTIONS":
+        for method in response.allow & {"POST", "PATCH"}:
+            response.headers.setdefault(f"Accept-{method.title()}", ACCEPTED)
+    return response
