@@ -20,7 +20,7 @@ import cli
 from authentication.exposure import is_local, refusal
 from catalog import CatalogError
 from database.connect.connection_string import ConnectionStringError
-from database.dialects import DriverMissing
+from database.connect.drivers import DriverMissing
 from databases import Databases
 from embedded.cluster import EmbeddedError
 from observability import logs

@@ -68,7 +68,8 @@ def deploy_sql(
 
     from database.connect.connection_string import ConnectionString
     from database.connect.credentials import cloud_of
-    from database.dialects import dialect_of, server_of
+    from database.connect.drivers import server_of
+    from database.dialects import dialect_of
     from deploy.deployment import DeploymentError, deploy, plan
     from deploy.required_objects import policies
     from deploy.sample_rows import fill_empty
@@ -131,7 +132,7 @@ def create_sql_database(target: str) -> None:
     if found.driver_family != "sqlserver" or not name:
         raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
     key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
-    connection = _open(replace(found, connection_string=str(given.replaced(key, "master"))))
+    connection = _open(replace(found, connection_string=str(given.replaced({key: "master"}))))
     try:
         created = create_database(connection, name)
     except pyodbc.Error as error:
@@ -144,7 +145,7 @@ def create_sql_database(target: str) -> None:
 @sql_commands.command("driver")
 def show_sql_driver() -> None:
     """Print the ODBC driver for SQL Server that would be used. Fails if none is installed."""
-    from database.dialects import DriverMissing, find_driver
+    from database.connect.drivers import DriverMissing, find_driver
 
     try:
         click.echo(find_driver("sqlserver"))
@@ -190,8 +191,8 @@ def _open(target: Target) -> "pyodbc.Connection":
     import pyodbc
 
     from database.connect.connection_string import ConnectionString
+    from database.connect.drivers import Driver, DriverMissing, server_of
     from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from database.dialects import Driver, DriverMissing, server_of
     from deploy.deployment import open_when_resumed
 
     settings = read_settings()
@@ -474,9 +475,9 @@ def token_command() -> None:
     Fails where no token can be had. The token itself is never shown.
     """
     from database.connect.connection_string import ConnectionStringError
+    from database.connect.drivers import server_of, wants_token
     from database.connect.tokens import TokenUnavailable, from_environment
     from database.connect.translation import to_odbc
-    from database.dialects import server_of, wants_token
 
     settings = read_settings()
     failed = False

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import pyodbc
 
 from database.circuit_breaker import BreakerOpen, CircuitBreaker
+from database.connect.drivers import Driver
 from database.connect.tokens import TokenSource, TokenUnavailable, pack
 from database.deadline import Deadline, DeadlineWatchdog
-from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
 from database.events import (
     Attempt,
