@@ -59,7 +59,7 @@ class Procedures(Resource):
                 match = routes.match(request.path, request.method)
                 if match.operation not in (None, g.match.operation):
                     return serve(match)
-            missing = _EXPECTS.search(error.message or "")
+            missing = _EXPECTS.search(error.said)
             if error.native == 201 and missing:
                 raise _refused([("body", missing[1], f"{missing[1]} is required.")]) from None
             raise

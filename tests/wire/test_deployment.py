@@ -158,7 +158,10 @@ def test_the_shipped_scripts_run_on_an_engine_without_it(
     deploy(
         connect(),
         ROOT / "sql" / name,
-        variables={"StorageAccount": "s", "Container": "c", "Path": "/p"},
+        variables={
+            **{"StorageAccount": "s", "StorageSuffix": "core.windows.net"},
+            **{"Container": "c", "Path": "/p"},
+        },
         report=lambda step: None,
         skip=("*grants*",),
     )
