@@ -78,8 +78,9 @@ class SqlServer:
 
         datetimeoffset, which pyodbc refuses: ISO text with its offset and all seven digits.
         uniqueidentifier: in lower case, as PostgreSQL's uuid. Of the others, time(7) and
-        datetime2(7) lose their seventh digit, for Python counts microseconds; sql_variant is the
-        value that it holds; xml is text; hierarchyid, geometry and geography are bytes.
+        datetime2(7) lose their seventh digit, because Python counts microseconds; xml is text;
+        hierarchyid, geometry and geography are bytes. A sql_variant is read right only where it
+        holds text: pyodbc 5.5 raises HY106 for a number and returns "" for NULL. Cast it.
         """
         connection.add_output_converter(DATETIMEOFFSET, _datetimeoffset)
         connection.add_output_converter(pyodbc.SQL_GUID, _uniqueidentifier)

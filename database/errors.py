@@ -34,6 +34,7 @@ ROW_REFUSED = 33504
 # A unique index, a unique constraint [sql]; unique_violation [pg].
 _DUPLICATES = (2601, 2627)
 UNIQUE_VIOLATION = "23505"
+UNSUPPORTED_TYPE = "HY106"
 
 
 class Kind(Enum):
@@ -144,6 +145,7 @@ SQLSTATES: dict[str, Rule] = {
     **_rules(Kind.FAULTY, "pg", "22012"),
     **_rules(Kind.TRANSACTION_CHANGED, "pg", "2D000"),
     **_rules(Kind.FORBIDDEN, "pg", "42501"),
+    **_rules(Kind.FAULTY, "odbc", "HY106"),
     **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "HYT01", "IMC06"),
     **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
     **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),
@@ -225,6 +227,9 @@ class NotConfigured(Exception):
 def classify(error: Exception) -> DatabaseError:
     """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
     sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
+    if text == UNSUPPORTED_TYPE:
+        # pyodbc's own error for a column type that it can't read has them in the other order.
+        sqlstate, text = text, f"{sqlstate}; cast the column in the procedure"
     meaning = translate_error(sqlstate, text)
     if meaning.kind is not Kind.BAD_VALUE:
         said = _said(text)
