@@ -5,6 +5,7 @@ and its key are committed together or not at all. Names come from the catalog; e
 parameter.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from decimal import Decimal
@@ -75,6 +76,17 @@ def keep_response(
     return Statement(text, (key, status, headers, response))
 
 
+def delete_expired_keys(engine: str, hours: int) -> Statement:
+    """Delete the keys that are older than `hours`; one row with their number."""
+    if engine == "sqlserver":
+        return Statement(
+            f"SET NOCOUNT ON; DELETE {KEY_TABLE}"
+            " WHERE CreatedAt < DATEADD(hour, ?, SYSUTCDATETIME()); SELECT @@ROWCOUNT AS Deleted;",
+            (-hours,),
+        )
+    return Statement("SELECT procedures_api.delete_expired(?)", (hours,))
+
+
 def key_table_usable(engine: str) -> str:
     """A query for 1 where the API's login may keep keys, else 0."""
     if engine == "sqlserver":
@@ -108,7 +120,7 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
     return Statement(
         "SET NOCOUNT ON; SET XACT_ABORT ON;"
         " DECLARE @request_key nvarchar(255) = ?, @request_digest char(64) = ?;"
-        f" {declared}BEGIN TRAN;"
+        f" {declared}BEGIN TRY BEGIN TRAN;"
         f" IF EXISTS (SELECT 1 FROM {KEY_TABLE} WITH (UPDLOCK, HOLDLOCK)"
         " WHERE RequestKey = @request_key)"
         f" SELECT 1 AS {REPLAY_COLUMN}, {_STORED} FROM {KEY_TABLE}"
@@ -119,7 +131,9 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
         " END;"
         " IF @@TRANCOUNT <> 1 BEGIN IF @@TRANCOUNT > 0 ROLLBACK;"
         f" THROW {TRANSACTION_BROKEN}, N'The procedure changed the transaction.', 1; END;"
-        " COMMIT;",
+        # RAISERROR and a missing procedure do not end a batch: without a CATCH the key would be
+        # committed without its write.
+        " COMMIT; END TRY BEGIN CATCH IF @@TRANCOUNT > 0 ROLLBACK; THROW; END CATCH;",
         (key.key, key.digest, *declared_values, *argument_values),
     )
 
@@ -189,8 +203,6 @@ def _json_value(value: Any) -> Any:
         # As text: a JSON number of json.dumps is a double. OPENJSON converts it exactly.
         return format(value, "f")
     if isinstance(value, bytes):
-        import base64
-
         return base64.b64encode(value).decode()
     return str(value)
 
@@ -233,7 +245,8 @@ def _postgresql(
         text = f"CALL {call}"
     fetch_from = CURSOR if open_cursor else ""
     if key is None:
-        return Statement(text, tuple(found), fetch_from=fetch_from)
+        alone = procedure.tags.nontransactional and not open_cursor
+        return Statement(text, tuple(found), fetch_from=fetch_from, alone=alone)
     claim = "SELECT procedures_api.claim(?, ?)"
     return Statement(f"{claim};{text}", (key.key, key.digest, *found), skip=1)
 

@@ -42,6 +42,8 @@ NVARCHAR_CALLER = (pyodbc.SQL_WVARCHAR, CALLER_MAX_CHARACTERS, 0)
 FORGET = "RESET ALL"
 # Local to the transaction. Read it as nullif(current_setting('request.caller', true), '').
 SET_CALLER = "SELECT set_config('request.caller', ?, true)"
+# For a statement that ends transactions; reset after it.
+SET_SESSION_CALLER = "SELECT set_config('request.caller', ?, false)"
 SET_CALLER_T_SQL = (
     "BEGIN TRY EXEC sys.sp_set_session_context N'caller', ?, 1 END TRY BEGIN CATCH THROW END CATCH;"
 )
@@ -103,6 +105,12 @@ class SqlServer:
         if caller is None:
             return statement.text, statement.values, statement.skip
         return f"{SET_CALLER_T_SQL} {statement.text}", (caller, *statement.values), statement.skip
+
+    def before_alone(self, connection: pyodbc.Connection, caller: str | None) -> None:
+        """Prepare the session for a statement that runs alone: with_session() has done it."""
+
+    def after_alone(self, connection: pyodbc.Connection) -> None:
+        """Forget what before_alone() has set: reset() will."""
 
     def bind_values(self, cursor: pyodbc.Cursor, values: tuple[Any, ...]) -> None:
         """Bind every str as nvarchar(max): one plan for every length."""
@@ -188,12 +196,23 @@ class PostgreSQL:
     def with_session(
         self, statement: Statement, caller: str | None
     ) -> tuple[str, tuple[Any, ...], int]:
-        """As SqlServer.with_session. All statements travel together and are one transaction,
-        unless the text says otherwise."""
+        """As SqlServer.with_session. All statements travel together and are one transaction; one
+        that runs alone may end its transaction and begin others."""
+        if statement.alone:
+            return statement.text, statement.values, statement.skip
         if caller is None:
             return f"{FORGET};{statement.text}", statement.values, statement.skip
         text = f"{FORGET};{SET_CALLER};{statement.text}"
         return text, (caller, *statement.values), statement.skip + 1
+
+    def before_alone(self, connection: pyodbc.Connection, caller: str | None) -> None:
+        """As SqlServer.before_alone; one more round trip."""
+        connection.execute(FORGET).close()
+        if caller is not None:
+            connection.execute(SET_SESSION_CALLER, caller).close()
+
+    def after_alone(self, connection: pyodbc.Connection) -> None:
+        connection.execute(FORGET).close()
 
     def bind_values(self, cursor: pyodbc.Cursor, values: tuple[Any, ...]) -> None:
         pass

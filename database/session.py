@@ -132,7 +132,14 @@ class Session:
                 if not cursor.nextset():
                     return found[skip:]
 
-        return self.watched(run, deadline, cursor)
+        if not statement.alone:
+            return self.watched(run, deadline, cursor)
+        self.watched(lambda: self._dialect.before_alone(self._connection, caller), deadline)
+        try:
+            return self.watched(run, deadline, cursor)
+        finally:
+            with contextlib.suppress(pyodbc.Error):
+                self.watched(lambda: self._dialect.after_alone(self._connection), deadline)
 
     def batches(
         self, statement: Statement, deadline: Deadline, *, caller: str | None = None

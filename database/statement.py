@@ -8,12 +8,14 @@ class Statement(NamedTuple):
 
     skip: result sets in front of the procedure's own, read and dropped.
     fetch_from: the name of a cursor that the text opens, for rows in batches; "" for none.
+    alone: the text may end transactions, so it is sent in a message of its own.
     """
 
     text: str
     values: tuple[Any, ...] = ()
     skip: int = 0
     fetch_from: str = ""
+    alone: bool = False
 
 
 class ResultColumn(NamedTuple):
