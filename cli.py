@@ -38,7 +38,10 @@ FOLDERS = {
 
 
 @sql_commands.command("deploy")
-@click.option("--target", type=click.Choice(TARGETS), required=True, help="Which database.")
+@click.option(
+    "--target", metavar="NAME", required=True, help="Database: WWIF, TAXI; any by --keys."
+)
+@click.option("--keys", is_flag=True, help="Run sql/keys/ only: the table of idempotency keys.")
 @click.option("--check", is_flag=True, help="List what would run; run nothing.")
 @click.option("--app-name", metavar="NAME", help="Who gets the grants; without it nobody does.")
 @click.option(
@@ -62,6 +65,7 @@ def deploy_sql(
     app_object_id: UUID | None,
     app_client_id: UUID | None,
     sample: bool,
+    keys: bool,
 ) -> None:
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
@@ -75,7 +79,12 @@ def deploy_sql(
     from deploy.sample_rows import fill_empty
     from operations.required_objects import required_objects_of
 
-    if sample and target != "WWIF":
+    if not keys and target not in TARGETS:
+        raise click.BadParameter(
+            f"{target} has no scripts: use {' or '.join(TARGETS)}, or add --keys.",
+            param_hint="--target",
+        )
+    if sample and (keys or target != "WWIF"):
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
@@ -91,7 +100,7 @@ def deploy_sql(
     connection = _open(found)
     try:
         engine = dialect_of(connection).name
-        folder = ROOT / "sql" / FOLDERS[engine, target]
+        folder = ROOT / "sql" / (f"keys/{engine}" if keys else FOLDERS[engine, target])
         if check:
             steps = plan(folder, engine=engine, variables=variables, skip=skip)
             for step in steps:
@@ -101,7 +110,8 @@ def deploy_sql(
         if engine == "sqlserver" and app_name:
             _prepare_user(connection, app_name, app_object_id, app_client_id)
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
-        click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
+        scripts = folder.relative_to(ROOT).as_posix()
+        click.echo(f"Deployed {scripts} to {target}: {count} batches.")
         for sentence in policies(connection, required_objects_of(current_app, target)):
             click.echo(sentence)
         if sample:

@@ -164,10 +164,10 @@ class ConnectionManager:
     ) -> T:
         # Call once outside tenacity, so that success skips its overhead.
         try:
-            return self._attempt(procedure, work, deadline)
+            return self._attempt(procedure, work, deadline, repeatable)
         except DatabaseError as first:
-            attempt = partial(self._attempt, procedure, work, deadline)
-            return self._retry(attempt, first, deadline, repeatable)
+            attempt = partial(self._attempt, procedure, work, deadline, repeatable)
+            return self._retry(attempt, first, deadline)
 
     def read(
         self,
@@ -256,7 +256,7 @@ class ConnectionManager:
         try:
             return attempt()
         except DatabaseError as first:
-            return self._retry(attempt, first, deadline, True)
+            return self._retry(attempt, first, deadline)
 
     def probe(self) -> None:
         """Connect to the database and ping it, past pool, queue and breaker.
@@ -291,11 +291,9 @@ class ConnectionManager:
     def __repr__(self) -> str:
         return f"<ConnectionManager {self.name} {self._pool!r}>"
 
-    def _retry(
-        self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline, repeatable: bool
-    ) -> T:
+    def _retry(self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline) -> T:
         """After a first attempt that raised `first`: as retried()."""
-        if not first.kind.transient or (first.kind is Kind.LOST and not repeatable):
+        if not first.kind.transient or first.may_have_run:
             raise first
         if first.kind is Kind.STALE_HANDLE:
             self._handles_survive_reset = False
@@ -307,14 +305,23 @@ class ConnectionManager:
             observe=lambda failure: self._observe(Retry(self.name, failure)),
         )
 
-    def _attempt(self, procedure: str, work: Callable[[Session], T], deadline: Deadline) -> T:
+    def _attempt(
+        self,
+        procedure: str,
+        work: Callable[[Session], T],
+        deadline: Deadline,
+        repeatable: bool = True,
+    ) -> T:
         began = time.monotonic()
         try:
             lease = self._checkout(deadline)
             try:
                 answer = work(lease.connection)
             except BaseException as error:
-                raise release(lease, error) from None
+                failure = release(lease, error)
+                if isinstance(failure, DatabaseError) and failure.kind is not Kind.STALE_HANDLE:
+                    failure.may_have_run = not repeatable
+                raise failure from None
             lease.checkin()
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)

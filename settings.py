@@ -227,6 +227,10 @@ SETTINGS = (
         "largest response stored with an Idempotency-Key; a longer one is not repeated",
     ),
     Setting(
+        *("PROCEDURE_MESSAGES", "no", "yes or no", yes_or_no),
+        "show clients the message of an error that a procedure raises (422); it may hold data",
+    ),
+    Setting(
         *("AUTH", NO_CHOICE, "methods", authentication_methods),
         "who may call: loopback (this machine), none (everybody), or of keys, oidc, easyauth",
     ),
@@ -331,6 +335,7 @@ class Settings:
     exposed_schemas: tuple[tuple[str, str], ...]
     catalog_seconds: float
     max_stored_response_bytes: int
+    procedure_messages: bool
     auth: tuple[str, ...] | None
     auth_anonymous: frozenset[str]
     auth_roles: Mapping[str, frozenset[str]]

@@ -73,6 +73,17 @@ def keep_response(
     return Statement(text, (key, status, headers, response))
 
 
+def delete_expired_keys(engine: str, hours: int) -> Statement:
+    """Delete the keys that are older than `hours`; one row with their number."""
+    if engine == "sqlserver":
+        return Statement(
+            f"SET NOCOUNT ON; DELETE {KEY_TABLE}"
+            " WHERE CreatedAt < DATEADD(hour, ?, SYSUTCDATETIME()); SELECT @@ROWCOUNT AS Deleted;",
+            (-hours,),
+        )
+    return Statement("SELECT procedures_api.delete_expired(?)", (hours,))
+
+
 def key_table_usable(engine: str) -> str:
     """A query that returns 1 if the API's login may store keys, else 0."""
     if engine == "sqlserver":
@@ -241,7 +252,7 @@ def _postgresql(
         text = f"CALL {call}"
     fetch_from = CURSOR if open_cursor else ""
     if key is None:
-        alone = procedure.tags.nontransactional and not procedure.is_function
+        alone = procedure.tags.nontransactional and not open_cursor
         return Statement(text, tuple(found), fetch_from=fetch_from, alone=alone)
     claim = "SELECT procedures_api.claim(?, ?)"
     return Statement(f"{claim};{text}", (key.key, key.digest, *found), skip=1)

@@ -38,7 +38,7 @@ _DATETIMEOFFSET = struct.Struct("<hHHHHHIhh")
 FORGET = "RESET ALL"
 # Local to the transaction. Read it as nullif(current_setting('request.caller', true), '').
 SET_CALLER = "SELECT set_config('request.caller', ?, true)"
-# Until the next statement's RESET ALL.
+# For a statement that ends transactions; reset after it.
 SET_SESSION_CALLER = "SELECT set_config('request.caller', ?, false)"
 SET_CALLER_T_SQL = (
     "BEGIN TRY EXEC sys.sp_set_session_context N'caller', ?, 1 END TRY BEGIN CATCH THROW END CATCH;"
@@ -107,8 +107,11 @@ class SqlServer:
             return statement.text, statement.values, statement.skip
         return f"{SET_CALLER_T_SQL} {statement.text}", (caller, *statement.values), statement.skip
 
-    def begin_alone(self, cursor: pyodbc.Cursor, caller: str | None) -> None:
-        """Nothing: a batch is no transaction."""
+    def before_alone(self, connection: pyodbc.Connection, caller: str | None) -> None:
+        """Prepare the session for a statement that runs alone: with_session() has done it."""
+
+    def after_alone(self, connection: pyodbc.Connection) -> None:
+        """Undo before_alone(): reset() will."""
 
     def bind_values(
         self, cursor: pyodbc.Cursor, values: tuple[Any, ...], *, with_caller: bool
@@ -203,8 +206,8 @@ class PostgreSQL:
     def with_session(
         self, statement: Statement, caller: str | None
     ) -> tuple[str, tuple[Any, ...], int]:
-        """As SqlServer.with_session. All statements travel together and are one transaction,
-        unless the text ends it; `alone` is run after begin_alone()."""
+        """As SqlServer.with_session. All statements travel together and are one transaction; one
+        that runs alone may end its transaction and begin others."""
         if statement.alone:
             return statement.text, statement.values, statement.skip
         if caller is None:
@@ -212,11 +215,14 @@ class PostgreSQL:
         text = f"{FORGET};{SET_CALLER};{statement.text}"
         return text, (caller, *statement.values), statement.skip + 1
 
-    def begin_alone(self, cursor: pyodbc.Cursor, caller: str | None) -> None:
-        """Reset the session and set the caller in a round trip of its own."""
-        cursor.execute(FORGET)
+    def before_alone(self, connection: pyodbc.Connection, caller: str | None) -> None:
+        """As SqlServer.before_alone; one more round trip."""
+        connection.execute(FORGET).close()
         if caller is not None:
-            cursor.execute(SET_SESSION_CALLER, caller).fetchall()
+            connection.execute(SET_SESSION_CALLER, caller).close()
+
+    def after_alone(self, connection: pyodbc.Connection) -> None:
+        connection.execute(FORGET).close()
 
     def bind_values(
         self, cursor: pyodbc.Cursor, values: tuple[Any, ...], *, with_caller: bool

@@ -7,7 +7,7 @@ Sources: [azure] Microsoft, "Troubleshoot transient connection errors in Azure S
 [sql] Microsoft, "Database engine events and errors"; [synapse] Microsoft, "Troubleshoot Azure
 Synapse dedicated SQL pool"; [ef] EF Core, SqlServerTransientExceptionDetector; [pg] PostgreSQL,
 appendix A "PostgreSQL Error Codes"; [odbc] measured on Microsoft ODBC Driver 18.6 and psqlodbc
-13.02 (tests/wire, tests/chaos).
+13.02 (tests/wire, tests/chaos); [own] sql/keys/ and catalog.statements.
 """
 
 import re
@@ -53,13 +53,14 @@ class Kind(Enum):
     CONSTRAINT = "constraint violated"
     BAD_VALUE = "value refused"
     CHOSEN = "status chosen by the procedure"
+    RAISED = "raised by the procedure"
+    TRANSACTION = "transaction ended by the procedure"
     LOGIN_REFUSED = "login refused"
     FORBIDDEN = "permission missing"
     NOT_DEPLOYED = "procedure missing"
     NO_SUCH_OBJECT = "table or column missing"
     WRONG_PARAMETERS = "parameters of the procedure differ"
     FAULTY = "error in the procedure"
-    TRANSACTION_CHANGED = "transaction changed by the procedure"
     MISCONFIGURED = "driver or setting wrong"
     UNKNOWN = "unknown"
 
@@ -125,10 +126,13 @@ SQL_SERVER: dict[int, Rule] = {
     **_rules(Kind.NO_SUCH_OBJECT, "sql", 207, 208),
     **_rules(Kind.WRONG_PARAMETERS, "sql", 201, 8144, 8145),
     **_rules(Kind.FAULTY, "sql", 8134),
-    # 59266 is thrown by the batch of catalog/statements.py.
-    **_rules(Kind.TRANSACTION_CHANGED, "sql", 266, 3902, 3903, 3915, 3916, 59266),
     **_rules(Kind.CANCELLED, "sql", 3617),
     **_rules(Kind.STALE_HANDLE, "sql", 8179),
+    # Nested in the transaction of a write: rolled back, committed, or doomed by the procedure.
+    # 59266 is raised by the batch itself (catalog.statements).
+    **_rules(Kind.TRANSACTION, "sql", 266, 3902, 3903, 3915, 3916, 3930, 3998, 59266),
+    # Babelfish: any error that T-SQL has no number for.
+    **_rules(Kind.UNKNOWN, "odbc", 33557097),
 }
 
 # Whole SQLSTATEs first, then their two-character classes.
@@ -143,9 +147,13 @@ SQLSTATES: dict[str, Rule] = {
     **_rules(Kind.NOT_DEPLOYED, "pg", "42883", "3F000"),
     **_rules(Kind.NO_SUCH_OBJECT, "pg", "42P01", "42703"),
     **_rules(Kind.FAULTY, "pg", "22012"),
-    **_rules(Kind.TRANSACTION_CHANGED, "pg", "2D000"),
     **_rules(Kind.FORBIDDEN, "pg", "42501"),
     **_rules(Kind.FAULTY, "odbc", "HY106"),
+    **_rules(Kind.RAISED, "pg", "P0001", "PT"),
+    **_rules(Kind.TRANSACTION, "pg", "2D", "25P01"),
+    **_rules(Kind.FAULTY, "pg", "P0", "21", "42601", "42702", "42725", "42804"),
+    # sql/keys/postgresql/: the key of a write is known.
+    **_rules(Kind.CONSTRAINT, "own", "KEY01"),
     **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "HYT01", "IMC06"),
     **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
     **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),
@@ -159,8 +167,9 @@ class DatabaseError(Exception):
     """A failure with a meaning. `str()` has kind, SQLSTATE and number, and no driver text.
 
     sqlstate: five characters; native: the server's number, 0 when the driver made the error;
-    message: the procedure's message to the client (Kind.CHOSEN only); status: the HTTP status that
-    it chose; wait: seconds to wait before another attempt, as the number's source recommends;
+    message: what a procedure raised (Kind.CHOSEN and RAISED only); status: the HTTP status that it
+    chose; may_have_run: the statement was sent and must not be repeated; wait: seconds to wait
+    before another attempt, as the number's source recommends;
     said: the server's or driver's message on one line, for logs only. It has no values of the
     request: a constraint's message loses those in parentheses, a refused value's is left out.
     """
@@ -184,6 +193,7 @@ class DatabaseError(Exception):
         self.status = status
         self.wait = wait
         self.said = said
+        self.may_have_run = False
 
     @property
     def report(self) -> str:
@@ -262,7 +272,14 @@ def translate_error(sqlstate: str, text: str) -> DatabaseError:
         kind = Kind.UNREACHABLE if text.endswith("(SQLDriverConnect)") else Kind.TIMED_OUT
         return DatabaseError(kind, sqlstate=sqlstate)
     rule = SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2]) or Rule(Kind.UNKNOWN, "")
-    return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)
+    raised = POSTGRESQL_MESSAGE.search(text) if rule.kind is Kind.RAISED else None
+    return DatabaseError(
+        rule.kind,
+        sqlstate=sqlstate,
+        native=native,
+        wait=rule.wait,
+        message=raised[1] if raised else "",
+    )
 
 
 def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
@@ -283,7 +300,12 @@ def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
             status=403,
             message="A row-level security policy forbids this change.",
         )
-    rule = SQL_SERVER.get(native) or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
+    rule = SQL_SERVER.get(native)
+    if rule is None and native >= 50000:
+        said = SQL_SERVER_MESSAGE.search(text)
+        message = said[1] if said else ""
+        return DatabaseError(Kind.RAISED, sqlstate=sqlstate, native=native, message=message)
+    rule = rule or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
     if rule is None:
         return DatabaseError(Kind.UNKNOWN, sqlstate=sqlstate, native=native)
     return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)

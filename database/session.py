@@ -126,8 +126,6 @@ class Session:
         self._dialect.bind_values(cursor, values, with_caller=caller is not None)
 
         def run() -> list[ResultSet]:
-            if statement.alone:
-                self._dialect.begin_alone(cursor, caller)
             cursor.execute(text, *values)
             found = []
             while True:
@@ -137,7 +135,14 @@ class Session:
                 if not cursor.nextset():
                     return found[skip:]
 
-        return self.watched(run, deadline, cursor)
+        if not statement.alone:
+            return self.watched(run, deadline, cursor)
+        self.watched(lambda: self._dialect.before_alone(self._connection, caller), deadline)
+        try:
+            return self.watched(run, deadline, cursor)
+        finally:
+            with contextlib.suppress(pyodbc.Error):
+                self.watched(lambda: self._dialect.after_alone(self._connection), deadline)
 
     def batches(
         self, statement: Statement, deadline: Deadline, *, caller: str | None = None

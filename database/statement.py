@@ -8,8 +8,7 @@ class Statement(NamedTuple):
 
     skip: how many result sets in front of the procedure's own are dropped.
     fetch_from: the name of the cursor that the text opens, for rows in batches; "" for none.
-    alone: PostgreSQL runs the text in a message of its own, after a round trip that resets the
-    session, so that a procedure can commit.
+    alone: the text may end transactions, so it is sent in a message of its own.
     """
 
     text: str

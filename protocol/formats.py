@@ -34,7 +34,8 @@ def wanted_format(asked: str | None, offered: Sequence[str] = MEDIA_TYPES) -> st
     best = request.accept_mimetypes.best_match(offered, default=None)
     if best is None:
         *most, last = offered
-        raise Problem("not-acceptable", f"Accept one of {', '.join(most)} and {last}.")
+        listed = f"one of {', '.join(most)} and {last}" if most else last
+        raise Problem("not-acceptable", f"Accept {listed}.")
     return best
 
 

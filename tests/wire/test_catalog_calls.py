@@ -247,7 +247,7 @@ def test_a_changed_transaction_is_an_error_even_after_the_rows_and_loses_its_con
     manager = manage()
     with pytest.raises(DatabaseError) as raised:
         manager.execute("api.create_order", STATEMENTS["keyed"], repeatable=True)
-    assert (raised.value.kind, raised.value.native) == (Kind.TRANSACTION_CHANGED, number)
+    assert (raised.value.kind, raised.value.native) == (Kind.TRANSACTION, number)
     assert len(server.executions) == 1
     assert manager.stats().size == 0
 
