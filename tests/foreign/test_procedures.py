@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+
 from testkit.api_client import Api, assert_problem, one, unique_name
 
 

@@ -90,7 +90,8 @@ def test_a_replay_answers_the_stored_response_and_writes_nothing(
     client: FlaskClient, catalog: ScriptedCatalog, calls
 ):
     def replay(request: Request) -> Reply:
-        row = (1, request.values[1], 201, '{"Location": "/order/7"}', '[{"OrderID":7}]')
+        headers = '{"Location": "/order/7", "Content-Type": "application/json"}'
+        row = (1, request.values[1], 201, headers, '[{"OrderID":7}]')
         return Reply(Rows(STORED, [row]))
 
     catalog.calls = replay
