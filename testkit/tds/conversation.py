@@ -17,7 +17,7 @@ from testkit.tds.streams import Gone, PlainStream, Stream, TlsStream, read_heade
 
 
 class Script(Protocol):
-    """What a connection reads from, and reports to, its server."""
+    """The part of a server that a connection uses."""
 
     tls: Any
     faults: Any
@@ -65,7 +65,7 @@ class Connection:
         self.join()
 
     def stop(self) -> None:
-        """Wake the thread wherever it stands, in a read or in a write."""
+        """Wake the thread from a read or a write."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -178,7 +178,7 @@ class Connection:
     def _packet(self) -> tuple[int, int, bytes]:
         kind, status, length = read_header(self._stream)
         faults = self._server.faults.requests
-        # looked up once the first bytes are here: this thread was waiting before the test spoke
+        # Read after the first bytes: this thread was waiting before the test set a fault.
         if self._limit is None and faults and kind not in (tds.PRELOGIN, tds.LOGIN7):
             self._limit = faults.popleft()
         if self._limit:
@@ -305,7 +305,7 @@ class Connection:
 
 
 def _catalog(request: Request) -> Reply:
-    """The driver's own questions; it asks for each text type's precision before long values."""
+    """The driver's own queries: before long values it reads each text type's precision."""
     if not request.statement.endswith("sp_datatype_info_100"):
         return Reply()
     kind = request.values[0]

@@ -1,4 +1,4 @@
-"""`flask sql check` and the sample over Microsoft's driver: what is asked, what is made of it."""
+"""`flask sql check` and the sample over Microsoft's driver: its queries, and its report."""
 
 from __future__ import annotations
 
