@@ -97,7 +97,6 @@ class SqlServer:
             # An error may come after the rows, and only nextset() shows it.
             if not cursor.nextset():
                 break
-        cursor.close()
 
     def with_session(
         self, statement: Statement, caller: str | None
@@ -132,7 +131,7 @@ class SqlServer:
         fetch_from: str,
     ) -> tuple[tuple[ResultColumn, ...], Iterator[list[Any]]]:
         """Run a statement: the columns of its first result set after `skip`, and its rows in
-        batches. The cursor is closed after the last one."""
+        batches."""
         cursor.execute(text, *values)
         while cursor.description is None or skip:
             skip -= cursor.description is not None
@@ -147,7 +146,6 @@ class SqlServer:
         while cursor.nextset():
             if cursor.description is not None:
                 cursor.fetchall()
-        cursor.close()
 
     def statement_limit(self, seconds: float) -> int:
         """The query timeout of a cursor for a statement that may take `seconds`; 0 is none.
@@ -260,10 +258,8 @@ class PostgreSQL:
 def _end_fetching(cursor: pyodbc.Cursor) -> None:
     """End the transaction of a PostgreSQL cursor. After an error or an early close it stays open,
     and its connection has to be evicted."""
-    connection = cursor.connection
-    cursor.close()
-    connection.rollback()
-    connection.autocommit = True
+    cursor.connection.rollback()
+    cursor.connection.autocommit = True
 
 
 def _datetimeoffset(raw: bytes | None) -> str | None:

@@ -107,12 +107,8 @@ class Session:
         cursor = self._begin(deadline, with_caller=caller is not None)
         batches = self._dialect.rows(cursor, procedure, document, caller)
         first = self.watched(lambda: next(batches, None), deadline, cursor)
-        if first is None:
-            return iter(())
-        later = iter(
-            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
-        )
-        return itertools.chain([first], later)
+        later = self._later(batches, cursor, allowed)
+        return later if first is None else itertools.chain([first], later)
 
     def execute(
         self, statement: Statement, deadline: Deadline, caller: str | None = None
@@ -160,9 +156,19 @@ class Session:
             deadline,
             cursor,
         )
-        return columns, iter(
-            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
-        )
+        return columns, self._later(batches, cursor, allowed)
+
+    def _later(
+        self, batches: Iterator[list[T]], cursor: pyodbc.Cursor, seconds: float
+    ) -> Iterator[list[T]]:
+        """The remaining batches, with `seconds` for each; then the cursor is closed."""
+        while True:
+            batch = self.watched(lambda: next(batches, None), Deadline(seconds), cursor)
+            if batch is None:
+                break
+            yield batch
+        # Not under a watch that cancels the cursor: a cancel uses the handle that this frees.
+        self.watched(cursor.close, Deadline(seconds))
 
     def watched(
         self, work: Callable[[], T], deadline: Deadline, cursor: pyodbc.Cursor | None = None
