@@ -4,9 +4,9 @@ Run as `python -m bench.catalog_cost [--rounds N] [--rows N]`. Everything runs i
 database, the alternatives in turn (bench/interleaved.py), through WSGI without a network:
 
 1. one row: a Python resource, the same procedure by the catalog, and a typed procedure;
-2. typed rows as JSON: encoded by the database, encoded by the API, and one JSON text made by the
-   database, for 1 and 100 rows and for --rows;
-3. growth of the resident set while --rows typed rows are sent in each media type.
+2. growth of the resident set while --rows typed rows are sent in each media type;
+3. typed rows as JSON: encoded by the database, encoded by the API, and one JSON text made by the
+   database, for 1 and 100 rows and for --rows.
 
 Exits with 1 where the first ratio is above the target.
 """
@@ -129,7 +129,7 @@ def rows_as_json(
             return sum(len(",".join([row[0] for row in batch]).encode()) for batch in stream)
         return sum(len(b",".join(json_objects(names, batch))) for batch in stream)
 
-    print(f"\n2. {rows:,} rows of six typed columns as JSON")
+    print(f"\n3. {rows:,} rows of six typed columns as JSON")
     alternatives = {
         "rows by the database": lambda: by(typed, encoded=True),
         "rows by the API": lambda: by(typed, encoded=False),
@@ -186,14 +186,15 @@ def main() -> int:
             manager = app.extensions["databases"].manager("WWIF")
             operations = app.extensions["catalog"].live.current.operations
             found = {o.procedure.name: o.procedure for o in operations if o.procedure}
+            # Before the alternatives, one of which holds all rows in memory.
+            print(f"\n2. {options.rows:,} typed rows through WSGI")
+            for media_type in ("json", "ndjson", "csv", "arrow"):
+                b"".join(get(app, f"/items?copies=2000&format={media_type}"))
+            for media_type in ("json", "ndjson", "csv", "arrow"):
+                growth(app, media_type, options.rows)
             for rows, rounds in ((1, options.rounds), (100, options.rounds // 2)):
                 rows_as_json(manager, found, rows, rounds)
             rows_as_json(manager, found, options.rows, 1)
-            print(f"\n3. {options.rows:,} typed rows through WSGI")
-            for media_type in ("json", "ndjson", "csv", "arrow"):
-                b"".join(get(app, f"/items?copies=20000&format={media_type}"))
-            for media_type in ("json", "ndjson", "csv", "arrow"):
-                growth(app, media_type, options.rows)
         finally:
             close_app(app)
     print(f"\ncatalog against Python: {ratio:.3f}, target {TARGET}")
