@@ -20,7 +20,7 @@ import cli
 from authentication.exposure import is_local, refusal
 from catalog import CatalogError
 from database.connect.connection_string import ConnectionStringError
-from database.dialects import DriverMissing
+from database.connect.drivers import DriverMissing
 from databases import Databases
 from embedded.cluster import EmbeddedError
 from observability import logs
@@ -144,7 +144,8 @@ def create_app(
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
-    app.config["MAX_STORED_RESPONSE"] = settings.max_stored_response_bytes
+    app.config["MAX_STORED_RESPONSE_BYTES"] = settings.max_stored_response_bytes
+    app.config["PROCEDURE_MESSAGES"] = settings.procedure_messages
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)

@@ -38,7 +38,10 @@ FOLDERS = {
 
 
 @sql_commands.command("deploy")
-@click.option("--target", type=click.Choice(TARGETS), required=True, help="Which database.")
+@click.option(
+    "--target", metavar="NAME", required=True, help="Database: WWIF, TAXI; any by --keys."
+)
+@click.option("--keys", is_flag=True, help="Run sql/keys/ only: the table of idempotency keys.")
 @click.option("--check", is_flag=True, help="List what would run; run nothing.")
 @click.option("--app-name", metavar="NAME", help="Who gets the grants; without it nobody does.")
 @click.option(
@@ -62,19 +65,26 @@ def deploy_sql(
     app_object_id: UUID | None,
     app_client_id: UUID | None,
     sample: bool,
+    keys: bool,
 ) -> None:
     """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
     import pyodbc
 
     from database.connect.connection_string import ConnectionString
     from database.connect.credentials import cloud_of
-    from database.dialects import dialect_of, server_of
+    from database.connect.drivers import server_of
+    from database.dialects import dialect_of
     from deploy.deployment import DeploymentError, deploy, plan
     from deploy.required_objects import policies
     from deploy.sample_rows import fill_empty
     from operations.required_objects import required_objects_of
 
-    if sample and target != "WWIF":
+    if not keys and target not in TARGETS:
+        raise click.BadParameter(
+            f"{target} has no scripts: use {' or '.join(TARGETS)}, or add --keys.",
+            param_hint="--target",
+        )
+    if sample and (keys or target != "WWIF"):
         raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
@@ -90,7 +100,7 @@ def deploy_sql(
     connection = _open(found)
     try:
         engine = dialect_of(connection).name
-        folder = ROOT / "sql" / FOLDERS[engine, target]
+        folder = ROOT / "sql" / (f"keys/{engine}" if keys else FOLDERS[engine, target])
         if check:
             steps = plan(folder, engine=engine, variables=variables, skip=skip)
             for step in steps:
@@ -100,7 +110,8 @@ def deploy_sql(
         if engine == "sqlserver" and app_name:
             _prepare_user(connection, app_name, app_object_id, app_client_id)
         count = deploy(connection, folder, variables=variables, report=click.echo, skip=skip)
-        click.echo(f"Deployed sql/{folder.name} to {target}: {count} batches.")
+        scripts = folder.relative_to(ROOT).as_posix()
+        click.echo(f"Deployed {scripts} to {target}: {count} batches.")
         for sentence in policies(connection, required_objects_of(current_app, target)):
             click.echo(sentence)
         if sample:
@@ -144,7 +155,7 @@ def create_sql_database(target: str) -> None:
 @sql_commands.command("driver")
 def show_sql_driver() -> None:
     """Print the ODBC driver for SQL Server that would be used. Fails if none is installed."""
-    from database.dialects import DriverMissing, find_driver
+    from database.connect.drivers import DriverMissing, find_driver
 
     try:
         click.echo(find_driver("sqlserver"))
@@ -190,8 +201,8 @@ def _open(target: Target) -> "pyodbc.Connection":
     import pyodbc
 
     from database.connect.connection_string import ConnectionString
+    from database.connect.drivers import Driver, DriverMissing, server_of
     from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from database.dialects import Driver, DriverMissing, server_of
     from deploy.deployment import open_when_resumed
 
     settings = read_settings()
@@ -474,9 +485,9 @@ def token_command() -> None:
     Fails where no token can be had. The token itself is never shown.
     """
     from database.connect.connection_string import ConnectionStringError
+    from database.connect.drivers import server_of, wants_token
     from database.connect.tokens import TokenUnavailable, from_environment
     from database.connect.translation import to_odbc
-    from database.dialects import server_of, wants_token
 
     settings = read_settings()
     failed = False

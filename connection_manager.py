@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import pyodbc
 
 from database.circuit_breaker import CircuitBreaker, CircuitOpen
+from database.connect.drivers import Driver
 from database.connect.tokens import AccessToken, TokenSource, TokenUnavailable, pack
 from database.deadline import Deadline, DeadlineWatchdog
-from database.dialects import Driver
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable, classify
 from database.events import (
     Attempt,
@@ -158,7 +158,7 @@ class ConnectionManager:
         self, name: str, statement: Statement, *, deadline: Deadline
     ) -> list[ResultSet]:
         """execute() in a single attempt, which is neither logged nor counted as a call."""
-        return self._attempt(name, deadline, Session.execute, statement, deadline)
+        return self._attempt(name, deadline, True, Session.execute, statement, deadline)
 
     def stream(
         self,
@@ -228,7 +228,7 @@ class ConnectionManager:
         try:
             return attempt()
         except DatabaseError as first:
-            return self._retry(attempt, first, deadline, True)
+            return self._retry(attempt, first, deadline)
 
     def probe(self) -> None:
         """Connect to the database and ping it, bypassing the pool and the circuit breaker.
@@ -274,13 +274,13 @@ class ConnectionManager:
     ) -> T:
         """`work(session, ...)` with retries, observed as one call of `procedure`."""
         began = time.monotonic()
+        attempt = partial(self._attempt, procedure, deadline, repeatable, work, *args, **kwargs)
         try:
             # Call once outside tenacity, so that success skips its overhead.
             try:
-                result = self._attempt(procedure, deadline, work, *args, **kwargs)
+                result = attempt()
             except DatabaseError as first:
-                attempt = partial(self._attempt, procedure, deadline, work, *args, **kwargs)
-                result = self._retry(attempt, first, deadline, repeatable)
+                result = self._retry(attempt, first, deadline)
         except BaseException as failure:
             self._observe_call(procedure, began, failure, False)
             raise
@@ -289,11 +289,9 @@ class ConnectionManager:
             self._observe_call(procedure, began, None, replayed)
         return result
 
-    def _retry(
-        self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline, repeatable: bool
-    ) -> T:
+    def _retry(self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline) -> T:
         """Retry after a first attempt that raised `first`. Raises as retried() does."""
-        if not first.kind.transient or (first.kind is Kind.LOST and not repeatable):
+        if not first.kind.transient or first.may_have_run:
             raise first
         if first.kind is Kind.STALE_HANDLE:
             self._handles_survive_reset = False
@@ -309,6 +307,7 @@ class ConnectionManager:
         self,
         procedure: str,
         deadline: Deadline,
+        repeatable: bool,
         work: Callable[Concatenate[Session, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -320,7 +319,10 @@ class ConnectionManager:
             try:
                 result = work(lease.connection, *args, **kwargs)
             except BaseException as error:
-                raise release(lease, error) from None
+                failure = release(lease, error)
+                if isinstance(failure, DatabaseError) and failure.kind is not Kind.STALE_HANDLE:
+                    failure.may_have_run = not repeatable
+                raise failure from None
             lease.checkin()
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)

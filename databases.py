@@ -9,8 +9,8 @@ from pathlib import Path
 
 from connection_manager import ConnectionManager
 from database.connect.connection_string import ConnectionString, ConnectionStringError
+from database.connect.drivers import DriverMissing, server_of
 from database.connect.tokens import from_environment
-from database.dialects import DriverMissing, server_of
 from database.errors import NotConfigured
 from database.events import Observe, unobserved
 from database.pool.state import PoolStats

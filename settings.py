@@ -309,6 +309,13 @@ class Settings:
         0,
         1 << 30,
     )
+    procedure_messages: bool = _setting(
+        "whether clients get the message of an error that a procedure raises (422); it may hold"
+        " data",
+        "no",
+        "yes or no",
+        yes_or_no,
+    )
     auth: tuple[str, ...] | None = _setting(
         "authentication: keys, oidc, easyauth (joined by commas), loopback (this machine only)"
         " or none (open to all)",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from database.dialects import find_driver
+from database.connect.drivers import find_driver
 from databases import fingerprint
 from embedded.cluster import API_ROLE, DATABASE, OWNER, PORT, EmbeddedCluster
 from embedded.sample import deploy_and_fill

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pyodbc
 
 from bench.interleaved import interleaved, show
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from testkit.cluster import fresh_cluster
 
 CALL = "SELECT * FROM web.get_customer(?)"

@@ -90,7 +90,7 @@ def status(method: str, route: str, verb: str) -> Status:
         return Status(200, 404, 404) if is_item else Status(200, 200, 200)
     if method in ("POST", "PUT") and verb in CREATE:
         return Status(201, 201, 201)
-    if method in ("PUT", "PATCH") and is_item:
+    if method in ("PUT", "PATCH", "DELETE") and is_item:
         return Status(200, 404, 204)
     return Status(200, 200, 204)
 

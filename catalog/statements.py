@@ -1,24 +1,24 @@
 """The SQL text that calls a procedure with the values of one request, in one round trip.
 
-A write with a key runs in one transaction with the row that remembers the key, so that the write
-and its key are committed together or not at all. Names come from the catalog; every value is a
-parameter.
+A write with a key runs in one transaction with the row that stores the key, so that both are
+committed or neither is. Names come from the catalog; every value is a parameter.
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from catalog.procedure import Parameter, Procedure
-from catalog.types import Column, Kind, ParameterType
+from catalog.types import Column, Kind
 from database.statement import Statement
 
-# sql/keys/ makes these.
+# Created by sql/keys/.
 KEY_TABLE = "procedures_api.requests"
-# The first column of the result set that stands in for the procedure's own when the key is known.
+# The first column of the result set that replaces the procedure's own when the key is known.
 REPLAY_COLUMN = "procedures_api_replay"
-# The number that the batch throws when a procedure leaves the transaction open or ended.
+# The number that the batch throws when a procedure returns with the transaction count changed.
 TRANSACTION_BROKEN = 59266
 # The SQLSTATE by which PostgreSQL reports a known key.
 KEY_KNOWN = "KEY01"
@@ -40,8 +40,8 @@ def call(
     rows_as_json: bool = False,
     open_cursor: bool = False,
 ) -> Statement:
-    """A call of `procedure` with `values` by parameter name; a parameter without a value is left
-    out, for the default in the database.
+    """A call of `procedure` with `values` by parameter name. Parameters without a value are left
+    out, so that the database's defaults apply.
 
     key: run the call once for this key. rows_as_json: PostgreSQL encodes each row, as one text.
     open_cursor: PostgreSQL opens a cursor, for rows in batches.
@@ -54,29 +54,38 @@ def call(
 def find_response(procedure: Procedure, key: str) -> Statement:
     """Digest, status, headers and response of a known key; one row."""
     if procedure.engine == "sqlserver":
-        return Statement(f"SELECT {_STORED} FROM {KEY_TABLE} WHERE RequestKey = ?", (key,))
+        return Statement(f"SELECT {_STORED} FROM {KEY_TABLE} WHERE {_IS_KEY}", (key,))
     return Statement("SELECT * FROM procedures_api.find_response(?)", (key,))
 
 
 def keep_response(
     procedure: Procedure, key: str, status: int, headers: str, response: str | None
 ) -> Statement:
-    """Store the response of a write that has been committed. response: None where it is too long
-    to be kept."""
+    """Store the response of a committed write. response: None where it is too long to be kept."""
     if procedure.engine == "sqlserver":
         kept = "NULL" if response is None else "?"
         values = (status, headers, *(() if response is None else (response,)), key)
         return Statement(
-            f"UPDATE {KEY_TABLE} SET Status = ?, Headers = ?, Response = {kept}"
-            " WHERE RequestKey = ?",
+            f"UPDATE {KEY_TABLE} SET Status = ?, Headers = ?, Response = {kept} WHERE {_IS_KEY}",
             values,
         )
     text = "SELECT procedures_api.keep_response(?, ?, ?, ?)"
     return Statement(text, (key, status, headers, response))
 
 
+def delete_expired_keys(engine: str, hours: int) -> Statement:
+    """Delete the keys that are older than `hours`; one row with their number."""
+    if engine == "sqlserver":
+        return Statement(
+            f"SET NOCOUNT ON; DELETE {KEY_TABLE}"
+            " WHERE CreatedAt < DATEADD(hour, ?, SYSUTCDATETIME()); SELECT @@ROWCOUNT AS Deleted;",
+            (-hours,),
+        )
+    return Statement("SELECT procedures_api.delete_expired(?)", (hours,))
+
+
 def key_table_usable(engine: str) -> str:
-    """A query for 1 where the API's login may keep keys, else 0."""
+    """A query that returns 1 if the API's login may store keys, else 0."""
     if engine == "sqlserver":
         return (
             f"SELECT CASE WHEN OBJECT_ID(N'{KEY_TABLE}') IS NULL THEN 0"
@@ -90,6 +99,8 @@ def key_table_usable(engine: str) -> str:
 
 
 _STORED = "Digest, Status, Headers, Response"
+# Texts are bound as nvarchar(max), by which an index can't be searched as well.
+_IS_KEY = "RequestKey = CAST(? AS nvarchar(255))"
 
 
 # T-SQL
@@ -105,10 +116,12 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
         call += f" SELECT {selected};"
     if key is None:
         return Statement(f"{declared}{call}", (*declared_values, *argument_values))
+    # TRY, because after RAISERROR and some other errors a batch goes on, XACT_ABORT or not: it
+    # would commit the key of a write that has failed.
     return Statement(
         "SET NOCOUNT ON; SET XACT_ABORT ON;"
         " DECLARE @request_key nvarchar(255) = ?, @request_digest char(64) = ?;"
-        f" {declared}BEGIN TRAN;"
+        f" {declared}BEGIN TRY BEGIN TRAN;"
         f" IF EXISTS (SELECT 1 FROM {KEY_TABLE} WITH (UPDLOCK, HOLDLOCK)"
         " WHERE RequestKey = @request_key)"
         f" SELECT 1 AS {REPLAY_COLUMN}, {_STORED} FROM {KEY_TABLE}"
@@ -119,7 +132,8 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
         " END;"
         " IF @@TRANCOUNT <> 1 BEGIN IF @@TRANCOUNT > 0 ROLLBACK;"
         f" THROW {TRANSACTION_BROKEN}, N'The procedure changed the transaction.', 1; END;"
-        " COMMIT;",
+        " COMMIT; END TRY"
+        " BEGIN CATCH IF @@TRANCOUNT > 0 ROLLBACK; THROW; END CATCH;",
         (key.key, key.digest, *declared_values, *argument_values),
     )
 
@@ -127,7 +141,7 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
 def _t_sql_variables(
     procedure: Procedure, values: Mapping[str, Any]
 ) -> tuple[str, tuple[Any, ...]]:
-    """Variables for outputs and tables, which EXEC can't take as parameter markers."""
+    """Variables for outputs and tables, for which EXEC takes no parameter markers."""
     text = ""
     found: list[Any] = []
     for n, parameter in enumerate(procedure.outputs):
@@ -139,7 +153,7 @@ def _t_sql_variables(
         columns = ", ".join(_bracketed(c.name) for c in parameter.type.columns)
         typed = ", ".join(_json_column(m, c) for m, c in enumerate(parameter.type.columns))
         text += (
-            f"DECLARE @table{n} {parameter.type.sql};"
+            f"DECLARE @table{n} {_qualified(parameter.type.sql)};"
             f" INSERT @table{n} ({columns}) SELECT {columns} FROM OPENJSON(?) WITH ({typed}); "
         )
         found.append(_json_rows(values[parameter.name]))
@@ -160,7 +174,7 @@ def _t_sql_arguments(
         elif name in tables:
             arguments.append(f"@{name} = @table{tables[name]}")
         elif name in values:
-            # A None as a parameter would cost a round trip to learn its type.
+            # For None as a parameter the driver would ask the server for its type, one more trip.
             arguments.append(f"@{name} = {'NULL' if values[name] is None else '?'}")
             if values[name] is not None:
                 found.append(values[name])
@@ -186,13 +200,17 @@ def _json_rows(rows: list[Any]) -> str:
 
 def _json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
-        # As text: a JSON number of json.dumps is a double. OPENJSON converts it exactly.
+        # As text, which OPENJSON converts exactly: json.dumps would write a double.
         return format(value, "f")
     if isinstance(value, bytes):
-        import base64
-
         return base64.b64encode(value).decode()
     return str(value)
+
+
+def _qualified(name: str) -> str:
+    """The quoted name of a user-defined type, written schema.name."""
+    schema, _, type_name = name.partition(".")
+    return f"{_bracketed(schema)}.{_bracketed(type_name)}"
 
 
 def _bracketed(name: str) -> str:
@@ -215,7 +233,7 @@ def _postgresql(
         given = parameter.name in values
         if not given and not (parameter.is_output and not procedure.is_function):
             continue
-        # CALL takes a NULL in the place of each OUT parameter.
+        # CALL takes NULL for each OUT parameter.
         value = values.get(parameter.name)
         marker = "NULL" if value is None else "?"
         argument = f"CAST({marker} AS {parameter.type.sql})"
@@ -224,7 +242,8 @@ def _postgresql(
             found.append(value)
     call = f"{procedure.call_name}({', '.join(arguments)})"
     if procedure.is_function:
-        text = f"SELECT {_select_list(procedure)} FROM {_aliased(procedure, call)}"
+        selected = _select_list(procedure, rows_as_json)
+        text = f"SELECT {selected} FROM {_aliased(procedure, call)}"
         if rows_as_json and not procedure.result.passes_text and not procedure.result.empty:
             text = f"SELECT row_to_json(r)::text AS row_to_json FROM ({text}) AS r"
         if open_cursor:
@@ -233,7 +252,8 @@ def _postgresql(
         text = f"CALL {call}"
     fetch_from = CURSOR if open_cursor else ""
     if key is None:
-        return Statement(text, tuple(found), fetch_from=fetch_from)
+        alone = procedure.tags.nontransactional and not open_cursor
+        return Statement(text, tuple(found), fetch_from=fetch_from, alone=alone)
     claim = "SELECT procedures_api.claim(?, ?)"
     return Statement(f"{claim};{text}", (key.key, key.digest, *found), skip=1)
 
@@ -246,19 +266,29 @@ def _aliased(procedure: Procedure, call: str) -> str:
     return f"{call} AS f"
 
 
-def _select_list(procedure: Procedure) -> str:
-    """The columns of a function; those that JSON or the driver would spell otherwise are cast."""
+def _select_list(procedure: Procedure, as_json: bool) -> str:
     columns = procedure.result.columns
     if not columns:
         return "*"
-    return ", ".join(_selected(column.name, column.type) for column in columns)
+    return ", ".join(_selected(column.name, column.type.kind, as_json) for column in columns)
 
 
-def _selected(name: str, kind: ParameterType) -> str:
-    column = f"f.{_quoted(name)}"
-    if kind.kind is Kind.BINARY:
-        return f"translate(encode({column}, 'base64'), E'\\n', '') AS {_quoted(name)}"
-    return f"{column} AS {_quoted(name)}" if column != f"f.{name}" else column
+def _selected(name: str, kind: Kind, as_json: bool) -> str:
+    """A column, cast where row_to_json() or else the driver would return another value than JSON
+    has: `\\x` for bytes; a time without its offset, an array as {1,2}, a UUID in upper case."""
+    column, quoted = f"f.{_quoted(name)}", _quoted(name)
+    if as_json:
+        if kind is Kind.BINARY:
+            return f"translate(encode({column}, 'base64'), E'\\n', '') AS {quoted}"
+        return column
+    if kind is Kind.TIMESTAMPTZ:
+        return f"to_json({column}) #>> '{{}}' AS {quoted}"
+    if kind is Kind.ARRAY:
+        return f"to_json({column})::text AS {quoted}"
+    if kind in (Kind.UUID, Kind.XML, Kind.JSON, Kind.UNSUPPORTED):
+        # Among the unsupported: interval, which pyodbc refuses, inet, and enumerations.
+        return f"{column}::text AS {quoted}"
+    return column
 
 
 def _quoted(name: str) -> str:

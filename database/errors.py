@@ -1,40 +1,44 @@
 """What a failure of the database means: one table of numbers, one exception per meaning.
 
-A number or SQLSTATE decides; the exception class that pyodbc picks and the driver's text decide
-nothing. SQL Server's number stands only at the end of the text, `(<native>) (<function>)`.
+The native number or SQLSTATE decides, never the exception class that pyodbc picks, and never the
+driver's text. SQL Server's number is only at the end of the text, `(<native>) (<function>)`.
 
 Sources: [azure] Microsoft, "Troubleshoot transient connection errors in Azure SQL Database";
 [sql] Microsoft, "Database engine events and errors"; [synapse] Microsoft, "Troubleshoot Azure
 Synapse dedicated SQL pool"; [ef] EF Core, SqlServerTransientExceptionDetector; [pg] PostgreSQL,
 appendix A "PostgreSQL Error Codes"; [odbc] measured on Microsoft ODBC Driver 18.6 and psqlodbc
-13.02 (tests/wire, tests/chaos).
+13.02 (tests/wire, tests/chaos); [own] sql/keys/ and catalog.statements.
 """
 
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
+
+# A native error number or a SQLSTATE.
+N = TypeVar("N", int, str)
 
 # Anchored at the end: messages contain parentheses of their own.
 NATIVE_ERROR = re.compile(r"\((-?\d+)\) \(\w+\)$")
-# Between the last bracketed origin and the number stands what the server said.
+# The server's message is between the last bracketed origin and the number.
 SQL_SERVER_MESSAGE = re.compile(r"\[SQL Server\](.*) \(-?\d+\) \(\w+\)$", re.DOTALL)
 POSTGRESQL_MESSAGE = re.compile(r"ERROR: (.*?)(?:\nDETAIL: .*?)?;\nError while", re.DOTALL)
 
-
-# What the driver manager and the driver put in front of a message, and the driver behind it.
+# What the driver manager and the driver put in front of a message, and behind it.
 _ORIGINS = re.compile(r"^(?:\[[^]]*\]\s*)+")
 _DRIVER_NUMBER = re.compile(r"(?:;\nError while [^\n]*)?\s*\(-?\d+\) \(\w+\)$")
-LONGEST_SAID = 500
+LONGEST_MESSAGE = 500
 
-# A block predicate of a security policy; it can't choose a status as a procedure can. [sql]
+# A block predicate of a security policy, which can't choose a status as a procedure can. [sql]
 ROW_REFUSED = 33504
 # A unique index, a unique constraint [sql]; unique_violation [pg].
 _DUPLICATES = (2601, 2627)
 UNIQUE_VIOLATION = "23505"
+UNSUPPORTED_TYPE = "HY106"
 
 
 class Kind(Enum):
-    """What a failure is; whether it passes, and whether it spoils the connection."""
+    """The meaning of a failure; whether it is transient, and whether its connection is evicted."""
 
     LOST = "connection lost"
     UNREACHABLE = "unreachable"
@@ -49,6 +53,8 @@ class Kind(Enum):
     CONSTRAINT = "constraint violated"
     BAD_VALUE = "value refused"
     CHOSEN = "status chosen by the procedure"
+    RAISED = "raised by the procedure"
+    TRANSACTION = "transaction ended by the procedure"
     LOGIN_REFUSED = "login refused"
     FORBIDDEN = "permission missing"
     NOT_DEPLOYED = "procedure missing"
@@ -74,20 +80,20 @@ _TRANSIENT = {
 }
 _SPOILING = {
     *(Kind.LOST, Kind.UNREACHABLE, Kind.RESUMING, Kind.LOGIN_REFUSED, Kind.STALE_HANDLE),
-    *(Kind.TIMED_OUT, Kind.UNKNOWN, Kind.NOT_OPEN),
+    *(Kind.TIMED_OUT, Kind.UNKNOWN, Kind.NOT_OPEN, Kind.TRANSACTION),
 }
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a number means, how many seconds its source asks to wait, and that source."""
+    """The meaning of a number, its source, and the seconds to wait that this source recommends."""
 
     kind: Kind
     source: str
     wait: float = 0.0
 
 
-def _rules(kind: Kind, source: str, *numbers: int | str, wait: float = 0.0) -> dict:
+def _rules(kind: Kind, source: str, *numbers: N, wait: float = 0.0) -> dict[N, Rule]:
     return dict.fromkeys(numbers, Rule(kind, source, wait))
 
 
@@ -101,7 +107,7 @@ SQL_SERVER: dict[int, Rule] = {
     **_rules(Kind.RESUMING, "ef", 921, 941, 952, 988, 40671, 40890, 49802),
     # Read-only: a primary that has become a replica.
     **_rules(Kind.RESUMING, "sql", 3906),
-    # A database that fails over, or a wrong name: waited for, but not for long.
+    # A failover, or a wrong name: retried, but not for long.
     **_rules(Kind.NOT_OPEN, "ef", 4060, wait=1),
     # The batch was aborted and the session with it.
     **_rules(Kind.LOST, "ef", 3980),
@@ -122,6 +128,11 @@ SQL_SERVER: dict[int, Rule] = {
     **_rules(Kind.FAULTY, "sql", 8134),
     **_rules(Kind.CANCELLED, "sql", 3617),
     **_rules(Kind.STALE_HANDLE, "sql", 8179),
+    # Nested in the transaction of a write: rolled back, committed, or doomed by the procedure.
+    # 59266 is raised by the batch itself (catalog.statements).
+    **_rules(Kind.TRANSACTION, "sql", 266, 3902, 3903, 3915, 3916, 3930, 3998, 59266),
+    # Babelfish: any error that T-SQL has no number for.
+    **_rules(Kind.UNKNOWN, "odbc", 33557097),
 }
 
 # Whole SQLSTATEs first, then their two-character classes.
@@ -137,6 +148,12 @@ SQLSTATES: dict[str, Rule] = {
     **_rules(Kind.NO_SUCH_OBJECT, "pg", "42P01", "42703"),
     **_rules(Kind.FAULTY, "pg", "22012"),
     **_rules(Kind.FORBIDDEN, "pg", "42501"),
+    **_rules(Kind.FAULTY, "odbc", "HY106"),
+    **_rules(Kind.RAISED, "pg", "P0001", "PT"),
+    **_rules(Kind.TRANSACTION, "pg", "2D", "25P01"),
+    **_rules(Kind.FAULTY, "pg", "P0", "21", "42601", "42702", "42725", "42804"),
+    # sql/keys/postgresql/: the key of a write is known.
+    **_rules(Kind.CONSTRAINT, "own", "KEY01"),
     **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "HYT01", "IMC06"),
     **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
     **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),
@@ -150,10 +167,11 @@ class DatabaseError(Exception):
     """A failure with a meaning. `str()` has kind, SQLSTATE and number, and no driver text.
 
     sqlstate: five characters; native: the server's number, 0 when the driver made the error;
-    message: what a procedure said to the client (Kind.CHOSEN only); status: the HTTP status it
-    chose; wait: seconds that the source of the number asks to wait before another attempt;
-    said: the server's or driver's message on one line, for logs only. Values of the request are
-    left out: of a constraint's message those in parentheses, of a refused value's all of it.
+    message: what a procedure raised (Kind.CHOSEN and RAISED only); status: the HTTP status that it
+    chose; may_have_run: the statement was sent and must not be repeated; wait: seconds to wait
+    before another attempt, as the number's source recommends;
+    said: the server's or driver's message on one line, for logs only. It has no values of the
+    request: a constraint's message loses those in parentheses, a refused value's is left out.
     """
 
     def __init__(
@@ -175,14 +193,15 @@ class DatabaseError(Exception):
         self.status = status
         self.wait = wait
         self.said = said
+        self.may_have_run = False
 
     @property
     def report(self) -> str:
-        """What a log line has of it: kind, SQLSTATE, number and message."""
+        """Its text for a log line: kind, SQLSTATE, number and message."""
         return f"{self}: {self.said}" if self.said else str(self)
 
     def __copy__(self) -> "DatabaseError":
-        # By default the text would become the kind.
+        # The default copy would pass the text as the kind.
         copied = type(self).__new__(type(self), *self.args)
         copied.__dict__.update(self.__dict__)
         return copied
@@ -194,13 +213,13 @@ class DatabaseError(Exception):
 
 
 class DeadlineExceeded(Exception):
-    """The request's deadline passed; what it was doing on the server was cancelled."""
+    """The request's deadline passed; its statement was cancelled."""
 
 
 class Unavailable(Exception):
     """The database is unavailable; `retry_after` is in seconds, at least 1.
 
-    failure: the last one that the database or driver reported, if any did.
+    failure: the last failure that the database or driver reported; None without one.
     """
 
     def __init__(
@@ -218,6 +237,9 @@ class NotConfigured(Exception):
 def classify(error: Exception) -> DatabaseError:
     """The meaning of a `pyodbc.Error` (args: SQLSTATE, text); any other error is UNKNOWN."""
     sqlstate, text = (*(str(a) for a in error.args), "", "")[:2]
+    if text == UNSUPPORTED_TYPE:
+        # pyodbc's own error for a column type that it can't read has them in the other order.
+        sqlstate, text = text, f"{sqlstate}; cast the column in the procedure"
     meaning = translate_error(sqlstate, text)
     if meaning.kind is not Kind.BAD_VALUE:
         said = _said(text)
@@ -229,7 +251,7 @@ def classify(error: Exception) -> DatabaseError:
 def _said(text: str) -> str:
     """The message without its origins, PostgreSQL's details and the number, on one line."""
     inner = _DRIVER_NUMBER.sub("", _ORIGINS.sub("", text)).partition("\nDETAIL: ")[0]
-    return " ".join(inner.split())[:LONGEST_SAID]
+    return " ".join(inner.split())[:LONGEST_MESSAGE]
 
 
 def translate_error(sqlstate: str, text: str) -> DatabaseError:
@@ -250,7 +272,14 @@ def translate_error(sqlstate: str, text: str) -> DatabaseError:
         kind = Kind.UNREACHABLE if text.endswith("(SQLDriverConnect)") else Kind.TIMED_OUT
         return DatabaseError(kind, sqlstate=sqlstate)
     rule = SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2]) or Rule(Kind.UNKNOWN, "")
-    return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)
+    raised = POSTGRESQL_MESSAGE.search(text) if rule.kind is Kind.RAISED else None
+    return DatabaseError(
+        rule.kind,
+        sqlstate=sqlstate,
+        native=native,
+        wait=rule.wait,
+        message=raised[1] if raised else "",
+    )
 
 
 def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
@@ -271,7 +300,12 @@ def _sql_server(sqlstate: str, native: int, text: str) -> DatabaseError:
             status=403,
             message="A row-level security policy forbids this change.",
         )
-    rule = SQL_SERVER.get(native) or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
+    rule = SQL_SERVER.get(native)
+    if rule is None and native >= 50000:
+        said = SQL_SERVER_MESSAGE.search(text)
+        message = said[1] if said else ""
+        return DatabaseError(Kind.RAISED, sqlstate=sqlstate, native=native, message=message)
+    rule = rule or SQLSTATES.get(sqlstate) or SQLSTATES.get(sqlstate[:2])
     if rule is None:
         return DatabaseError(Kind.UNKNOWN, sqlstate=sqlstate, native=native)
     return DatabaseError(rule.kind, sqlstate=sqlstate, native=native, wait=rule.wait)

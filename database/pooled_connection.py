@@ -1,7 +1,7 @@
-"""A pooled connection lent to a library that wants one of its own, such as SQLAlchemy.
+"""A pooled connection for a library that runs its own statements, such as SQLAlchemy.
 
-To the library it is a pyodbc connection (DB-API 2, PEP 249): statements of its own, the driver's
-own errors. To the pool it is a lease that close() ends.
+The library sees a pyodbc connection (DB-API 2, PEP 249) with the driver's own errors. The pool
+sees a lease that close() ends.
 """
 
 import logging
@@ -18,15 +18,15 @@ from database.session import Session
 
 log = logging.getLogger(__name__)
 
-# The methods of a cursor in which the server can keep one waiting.
+# The methods of a cursor that may wait for the server.
 WAITING = frozenset(
     {"execute", "executemany", "fetchone", "fetchmany", "fetchall", "fetchval", "nextset"}
 )
 
 
 class PooledConnection:
-    """A pyodbc connection until close(), which gives it back as it was lent: in autocommit, with
-    nothing open and nothing set. What an error or the deadline has spoiled is evicted instead.
+    """A pyodbc connection until close(), which checks it in as it was checked out: in autocommit,
+    with nothing open and nothing set. After an error or deadline that spoiled it, close() evicts.
 
     Statements raise pyodbc.Error as the driver does, and DeadlineExceeded when they were
     cancelled at `deadline`. One thread at a time. Raises pyodbc.Error.
@@ -36,16 +36,16 @@ class PooledConnection:
 
     def __init__(self, lease: Lease[Session], deadline: Deadline, name: str) -> None:
         self._name = name
-        self._lease = lease
+        self._lease: Lease[Session] | None = lease
         self._session = lease.connection
         self._deadline = deadline
         self._spoiled = False
         self._cursors: set[PooledCursor] = set()
-        self._raw = self._session.lend(deadline)
+        self._raw: pyodbc.Connection = self._session.checkout(deadline)
 
     @property
     def autocommit(self) -> bool:
-        return self._raw.autocommit
+        return bool(self._raw.autocommit)
 
     @autocommit.setter
     def autocommit(self, value: bool) -> None:
@@ -58,13 +58,15 @@ class PooledConnection:
 
     def cursor(self) -> "PooledCursor":
         if self._lease is None:
-            raise pyodbc.ProgrammingError("HY000", "The connection has been given back.")
+            raise pyodbc.ProgrammingError("HY000", "The connection is closed.")
         cursor = PooledCursor(self, self._raw.cursor())
         self._cursors.add(cursor)
         return cursor
 
     def execute(self, sql: str, *parameters: Any) -> "PooledCursor":
-        return self.cursor().execute(sql, *parameters)
+        cursor = self.cursor()
+        cursor.execute(sql, *parameters)
+        return cursor
 
     def commit(self) -> None:
         self._end_transaction(self._raw.commit)
@@ -73,13 +75,13 @@ class PooledConnection:
         self._end_transaction(self._raw.rollback)
 
     def close(self) -> None:
-        """Give it back. Safe to call twice."""
+        """Check it in, or evict it. Safe to call twice."""
         lease, self._lease = self._lease, None
         if lease is None:
             return
         try:
             if not self._spoiled:
-                self._session.watched(self._return, self._deadline)
+                self._session.watched(self._checkin, self._deadline)
         except (pyodbc.Error, DeadlineExceeded):
             self._spoiled = True
         finally:
@@ -89,16 +91,16 @@ class PooledConnection:
                 lease.checkin()
 
     def watched(self, work: Callable[[], Any], cursor: pyodbc.Cursor | None = None) -> Any:
-        """What `work()` on `cursor` gives, cancelled at the deadline; cut without a cursor."""
+        """The result of `work()` on `cursor`, cancelled at the deadline; cut without a cursor."""
         try:
             return self._session.watched(work, self._deadline, cursor)
         except DeadlineExceeded:
-            # The cancel may still be on its way to what would run next.
+            # The cancel may still be under way, and would hit the next statement.
             self._spoiled = True
             raise
         except pyodbc.Error as error:
             failure = classify(error)
-            log.error("failed statement on %s (borrowed): %s", self._name, failure.report)
+            log.error("failed statement on %s (checked out): %s", self._name, failure.report)
             self._spoiled |= failure.kind.spoils_connection
             raise
 
@@ -106,15 +108,15 @@ class PooledConnection:
         self._cursors.discard(cursor)
 
     def _end_transaction(self, end: Callable[[], None]) -> None:
-        # A spoiled one ends with its connection, and in autocommit there is none.
+        # The transaction of a spoiled connection ends with it; in autocommit there is none.
         if not self._spoiled and not self._raw.autocommit:
             self.watched(end)
 
-    def _return(self) -> None:
+    def _checkin(self) -> None:
         # A session is reset with no statement open.
         for cursor in [*self._cursors]:
             cursor.close()
-        self._session.take_back()
+        self._session.checkin()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
@@ -136,7 +138,7 @@ class PooledCursor:
         self._raw = raw
 
     def close(self) -> None:
-        # A cancel that is under way still uses the statement's handle; it goes with its connection.
+        # A running cancel still uses the statement's handle, which is freed with the connection.
         if not self._connection.spoiled:
             self._connection.forget(self)
             self._raw.close()

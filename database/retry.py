@@ -30,7 +30,7 @@ CONTENTION_SECONDS = 3.0
 
 
 def is_transient(error: BaseException) -> bool:
-    return isinstance(error, DatabaseError) and error.kind.transient
+    return isinstance(error, DatabaseError) and error.kind.transient and not error.may_have_run
 
 
 def retry(
@@ -75,7 +75,7 @@ def retry(
     try:
         return retrying(run)
     except DatabaseError as error:
-        if error.kind.transient:
+        if is_transient(error):
             if deadline.passed():
                 raise DeadlineExceeded("The deadline passed during the last attempt.") from None
             raise Unavailable(str(error), retry_after=error.wait, failure=error) from None

@@ -1,4 +1,4 @@
-"""One connection at work: a procedure called on it, its answer read to the end."""
+"""A pooled connection in use: runs one statement at a time and reads every result to its end."""
 
 import contextlib
 import itertools
@@ -13,21 +13,22 @@ from database.errors import DeadlineExceeded
 from database.statement import ResultColumn, ResultSet, Statement, columns_of
 
 T = TypeVar("T")
-# Prepared statements that a connection keeps; the oldest leaves first.
+# Prepared statements that a connection keeps; the least recently used one is closed first.
 CURSORS_KEPT = 64
 CANCELLED = "The statement was cancelled at the request's deadline."
-# A connection that was dropped on its way, without a word to either end, must leave time for a
-# new one: the ping gets half of what is left, and this many seconds at most.
+# A connection that a firewall dropped silently must leave time for a new one: the ping gets half
+# of what is left, and at most this many seconds.
 PING_SECONDS = 5.0
 # Closing may send a rollback, which a frozen network does not answer.
 CLOSE_SECONDS = 1.0
 
 
 class Answer(NamedTuple):
-    """What a procedure answered. `json` is its text as it came, "" where it gave no row.
+    """The result of a procedure. json: its text unchanged, "" without a row.
 
-    etag: the representation's entity tag; replayed: a known key's stored answer; next: what to
-    ask for as `after` to get the following page. None where the procedure does not say.
+    etag: the representation's entity tag; replayed: whether this is the stored response of a
+    known key; next: the value of `after` for the following page. None where the procedure returns
+    no such column.
     """
 
     json: str
@@ -49,10 +50,11 @@ class Session:
     ) -> None:
         self._connection = connection
         self._dialect = dialect_of(connection)
+        self._dialect.convert_values(connection)
         self._watched = watched
         self._abandon = abandon
-        # By text, each with its query timeout: closing one costs SQL Server a round trip
-        # (sp_unprepare).
+        # By text, each with its query timeout, the most recently used one last. Closing one costs
+        # SQL Server a round trip (sp_unprepare).
         self._cursors: dict[str, tuple[pyodbc.Cursor, int]] | None = {} if keep_cursors else None
         self._used = False
 
@@ -69,7 +71,7 @@ class Session:
     ) -> Answer:
         """Call `procedure` with one JSON document in one round trip.
 
-        caller: a JSON document that the procedure finds in its session, and nothing after it.
+        caller: a JSON document that this procedure, and no later one, finds in its session.
         Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
         """
         statement = self._dialect.call_text(procedure, with_caller=caller is not None)
@@ -94,33 +96,30 @@ class Session:
     def rows(
         self, procedure: str, document: str, deadline: Deadline, *, caller: str | None = None
     ) -> Iterator[list[str]]:
-        """Call a procedure that gives a row an item: batches of JSON texts, the first one fetched.
+        """Call a procedure that returns a row for each item: batches of JSON texts, the first one
+        already fetched.
 
-        `deadline` is for the first batch; each later one may take as long as that had.
-        Raises as call() does, then or while iterating; closing it early leaves the connection
-        unusable.
+        deadline: for the first batch; each later one may take the same number of seconds.
+        Raises as call() does, then or while iterating. Unless it is read to the end, the
+        connection must be evicted.
         """
         allowed = deadline.remaining()
         cursor = self._begin(deadline, with_caller=caller is not None)
         batches = self._dialect.rows(cursor, procedure, document, caller)
         first = self.watched(lambda: next(batches, None), deadline, cursor)
-        if first is None:
-            return iter(())
-        later = iter(
-            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
-        )
-        return itertools.chain([first], later)
+        later = self._later(batches, cursor, allowed)
+        return later if first is None else itertools.chain([first], later)
 
     def execute(
         self, statement: Statement, deadline: Deadline, caller: str | None = None
     ) -> list[ResultSet]:
         """Run `statement` in one round trip; every result set, read to the end.
 
-        Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
+        Raises as call() does.
         """
         text, values, skip = self._dialect.with_session(statement, caller)
         cursor = self._begin(deadline, text, with_caller=None)
-        self._dialect.bind_values(cursor, values)
+        self._dialect.bind_values(cursor, values, with_caller=caller is not None)
 
         def run() -> list[ResultSet]:
             cursor.execute(text, *values)
@@ -132,7 +131,14 @@ class Session:
                 if not cursor.nextset():
                     return found[skip:]
 
-        return self.watched(run, deadline, cursor)
+        if not statement.alone:
+            return self.watched(run, deadline, cursor)
+        self.watched(lambda: self._dialect.before_alone(self._connection, caller), deadline)
+        try:
+            return self.watched(run, deadline, cursor)
+        finally:
+            with contextlib.suppress(pyodbc.Error):
+                self.watched(lambda: self._dialect.after_alone(self._connection), deadline)
 
     def batches(
         self, statement: Statement, deadline: Deadline, *, caller: str | None = None
@@ -144,20 +150,30 @@ class Session:
         allowed = deadline.remaining()
         cursor = self._begin(deadline, with_caller=None)
         text, values, skip = self._dialect.with_session(statement, caller)
-        self._dialect.bind_values(cursor, values)
+        self._dialect.bind_values(cursor, values, with_caller=caller is not None)
         columns, batches = self.watched(
             lambda: self._dialect.open(cursor, text, values, skip, statement.fetch_from),
             deadline,
             cursor,
         )
-        return columns, iter(
-            lambda: self.watched(lambda: next(batches, None), Deadline(allowed), cursor), None
-        )
+        return columns, self._later(batches, cursor, allowed)
+
+    def _later(
+        self, batches: Iterator[list[T]], cursor: pyodbc.Cursor, seconds: float
+    ) -> Iterator[list[T]]:
+        """The remaining batches, with `seconds` for each; then the cursor is closed."""
+        while True:
+            batch = self.watched(lambda: next(batches, None), Deadline(seconds), cursor)
+            if batch is None:
+                break
+            yield batch
+        # Not under a watch that cancels the cursor: a cancel uses the handle that this frees.
+        self.watched(cursor.close, Deadline(seconds))
 
     def watched(
         self, work: Callable[[], T], deadline: Deadline, cursor: pyodbc.Cursor | None = None
     ) -> T:
-        """What `work()` on `cursor` gives; DeadlineExceeded if it had to be cancelled.
+        """The result of `work()` on `cursor`. Raises DeadlineExceeded if it had to be cancelled.
 
         Without a cursor there is nothing to cancel: at the deadline the connection is cut.
         """
@@ -172,14 +188,14 @@ class Session:
             raise DeadlineExceeded(CANCELLED)
         return done
 
-    def lend(self, deadline: Deadline) -> pyodbc.Connection:
-        """The connection itself, for statements of the borrower's own until take_back()."""
-        self._forget()
+    def checkout(self, deadline: Deadline) -> pyodbc.Connection:
+        """The connection itself, for a library's own statements until checkin()."""
+        self._reset()
         self._limit(self._dialect.statement_limit(deadline.remaining()))
         return self._connection
 
-    def take_back(self) -> None:
-        """End what the borrower began, and forget what it set. Raises pyodbc.Error."""
+    def checkin(self) -> None:
+        """Roll back an open transaction and reset the session. Raises pyodbc.Error."""
         if not self._connection.autocommit:
             self._connection.rollback()
             self._connection.autocommit = True
@@ -188,17 +204,17 @@ class Session:
     def ping(self, remaining: float) -> bool:
         """Whether the server still answers, in well below `remaining` seconds; one round trip."""
         try:
-            self.watched(self._ask, Deadline(min(PING_SECONDS, remaining / 2)))
+            self.watched(self._select_one, Deadline(min(PING_SECONDS, remaining / 2)))
         except (pyodbc.Error, DeadlineExceeded):
             return False
         return True
 
     def close(self) -> None:
-        """Close the connection, now or when a cancel that is under way lets go of it."""
+        """Close the connection, now or as soon as a running cancel has ended."""
         self._watched.release()
         self._watched.when_cancelled(self._close)
 
-    def _ask(self) -> None:
+    def _select_one(self) -> None:
         self._connection.execute("SELECT 1").close()
 
     def _close(self) -> None:
@@ -210,32 +226,30 @@ class Session:
     def _begin(
         self, deadline: Deadline, statement: str | None = None, *, with_caller: bool | None = False
     ) -> pyodbc.Cursor:
-        """A cursor for the next statement, on a session that remembers nothing of the last.
+        """A cursor for the next statement, in a session without settings of the one before.
 
-        with_caller: whether a document is called with one; None: the values bind themselves.
+        statement: its text, by which the cursor is kept; None: it is not kept.
+        with_caller: whether call_text's document follows a caller; None: for bind_values().
         """
         limit = self._dialect.statement_limit(deadline.remaining())
-        kept = self._cursors.get(statement) if self._cursors else None
-        # A session is reset with no statement open, so before the new cursor and after the old.
-        if kept is not None and kept[1] < limit:
-            self.watched(kept[0].close, deadline)
-            kept = None
-        if kept is None and statement is not None:
-            self._drop_oldest_cursor(deadline)
-        self._forget()
-        if kept is not None:
-            return kept[0]
-        cursor = self._new_cursor(limit, with_caller)
-        if statement is not None and self._cursors is not None:
-            self._cursors[statement] = cursor, limit
+        if statement is None or self._cursors is None:
+            self._reset()
+            return self._new_cursor(limit, with_caller)
+        # A session is reset with no statement open: after an old cursor, before a new one.
+        cursor, kept_limit = self._cursors.pop(statement, (None, 0))
+        if cursor is not None and kept_limit < limit:
+            self.watched(cursor.close, deadline)
+            cursor = None
+        if cursor is None and len(self._cursors) >= CURSORS_KEPT:
+            oldest, _ = self._cursors.pop(next(iter(self._cursors)))
+            self.watched(oldest.close, deadline)
+        self._reset()
+        if cursor is None:
+            cursor, kept_limit = self._new_cursor(limit, with_caller), limit
+        self._cursors[statement] = cursor, kept_limit
         return cursor
 
-    def _drop_oldest_cursor(self, deadline: Deadline) -> None:
-        if self._cursors is not None and len(self._cursors) >= CURSORS_KEPT:
-            cursor, _ = self._cursors.pop(next(iter(self._cursors)))
-            self.watched(cursor.close, deadline)
-
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         if self._used:
             self._dialect.reset(self._connection)
         self._used = True
@@ -254,13 +268,13 @@ class Session:
 
 
 def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
-    """What an `error` under watch is: the deadline's, where it passed before."""
+    """`error`, or DeadlineExceeded where the driver failed because of the deadline's cancel."""
     fired = watched.end()
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
 
 
 def _read(cursor: pyodbc.Cursor) -> Answer:
-    """Every result to its end: an error may come after the rows, and only nextset() shows it."""
+    """The first result set; all of them are read: only nextset() shows an error after the rows."""
     while cursor.description is None:
         if not cursor.nextset():
             return Answer("")

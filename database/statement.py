@@ -1,4 +1,4 @@
-"""One statement with its values, and the result sets that come back."""
+"""One statement with its values, and the result sets that it returns."""
 
 from typing import Any, NamedTuple
 
@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 class Statement(NamedTuple):
     """SQL text with a ? for each value, run in one round trip.
 
-    skip: result sets in front of the procedure's own, read and dropped.
-    fetch_from: the name of a cursor that the text opens, for rows in batches; "" for none.
+    skip: how many result sets in front of the procedure's own are dropped.
+    fetch_from: the name of the cursor that the text opens, for rows in batches; "" for none.
+    alone: the text may end transactions, so it is sent in a message of its own.
     """
 
     text: str
     values: tuple[Any, ...] = ()
     skip: int = 0
     fetch_from: str = ""
+    alone: bool = False
 
 
 class ResultColumn(NamedTuple):

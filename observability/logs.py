@@ -26,7 +26,7 @@ FORMATS = ("auto", "text", "json")
 requests_log = logging.getLogger("requests")
 calls_log = logging.getLogger("calls")
 # Answered with 409 or 422: nothing for an operator to do.
-_OF_THE_REQUEST = (Kind.CONSTRAINT, Kind.BAD_VALUE)
+_OF_THE_REQUEST = (Kind.CONSTRAINT, Kind.BAD_VALUE, Kind.RAISED)
 
 
 class RequestLog:

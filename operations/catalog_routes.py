@@ -74,6 +74,8 @@ class CatalogRoutes:
         try:
             method = "GET" if method == "HEAD" else method
             operation, texts = self._map.bind("").match(path, method=method)
+        except MethodNotAllowed as failure:
+            return Match(failure=MethodNotAllowed(self._with_options(failure)))
         except HTTPException as failure:
             unread = self.live.unread
             if unread and isinstance(failure, NotFound):
@@ -86,10 +88,14 @@ class CatalogRoutes:
         try:
             self._map.bind("").match(path, method="OPTIONS")
         except MethodNotAllowed as error:
-            return sorted({*(error.valid_methods or ()), "OPTIONS"})
+            return self._with_options(error)
         except NotFound:
             pass
         return []
+
+    @staticmethod
+    def _with_options(error: MethodNotAllowed) -> list[str]:
+        return sorted({*(error.valid_methods or ()), "OPTIONS"})
 
     def _changed(self, catalog: Catalog) -> None:
         rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]

@@ -5,7 +5,7 @@ The shape follows from the procedure's declaration: an array of rows; `{"results
 the one that FOR JSON makes, is JSON text already and passes through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,7 +28,7 @@ class ResultBody(NamedTuple):
     """body: None without a result set. rows: of the first set, None without one.
 
     etag, following, status: of outputs or columns named ETag, Next and StatusCode.
-    first: the first row by column name in lower case, where it was not text.
+    members: the first row and the outputs, by name in lower case.
     """
 
     body: bytes | None
@@ -36,7 +36,7 @@ class ResultBody(NamedTuple):
     etag: str | None = None
     following: str | None = None
     status: int | None = None
-    first: dict[str, Any] | None = None
+    members: Mapping[str, Any] = {}
 
 
 def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBody:
@@ -72,8 +72,10 @@ def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBod
                 body, rows = b"[]", 0
     except UnusableColumns as error:
         raise ContractBreach(str(error)) from None
-    first = _first_row(sets[0]) if sets and sets[0].rows else None
-    return ResultBody(body, rows, first=first, **_headers(http))
+    members = {name.lower(): value for name, value in outputs.items()}
+    if sets and sets[0].rows and operation.location:
+        members |= _first_row(sets[0])
+    return ResultBody(body, rows, members=members, **_headers(http))
 
 
 def is_text(names: Sequence[str]) -> bool:
@@ -105,25 +107,27 @@ def _array(found: ResultSet, http: dict[str, Any]) -> bytes:
     return text
 
 
-def _first_row(found: ResultSet) -> dict[str, Any] | None:
+def _first_row(found: ResultSet) -> dict[str, Any]:
     if found.names == ENCODED:
         row = orjson.loads(found.rows[0][0])
     elif is_text(found.names):
         document = orjson.loads("".join([row[0] for row in found.rows if row[0]]) or "[]")
         row = document[0] if isinstance(document, list) and document else document
         if not isinstance(row, dict):
-            return None
+            return {}
     else:
         row = dict(zip(found.names, found.rows[0], strict=True))
     return {str(name).lower(): value for name, value in row.items()}
 
 
 def _headers(http: dict[str, Any]) -> dict[str, Any]:
-    status = http.get("statuscode")
-    if status is not None and not 200 <= int(status) <= 599:
+    status, etag = http.get("statuscode"), http.get("etag")
+    if status is not None and not (str(status).isdecimal() and 200 <= int(status) <= 599):
         raise ContractBreach(f"StatusCode is {status}; it must be from 200 to 599.")
+    if isinstance(etag, (bytes, bytearray)):
+        etag = etag.hex()  # a rowversion
     return {
-        "etag": http.get("etag"),
+        "etag": None if etag is None else str(etag).strip(),
         "following": http.get("next"),
         "status": None if status is None else int(status),
     }

@@ -38,7 +38,8 @@ def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str
     best = request.accept_mimetypes.best_match(offered)
     if best is None:
         *most, last = offered
-        raise Problem("not-acceptable", f"Accept one of {', '.join(most)} and {last}.")
+        listed = f"one of {', '.join(most)} and {last}" if most else last
+        raise Problem("not-acceptable", f"Accept {listed}.")
     return best
 
 

@@ -1,43 +1,59 @@
-"""Forgets the keys of writes that are older than a client may still ask again."""
+"""Deletes expired idempotency keys."""
 
 import json
 import logging
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
+from catalog.statements import delete_expired_keys
 from connection_manager import ConnectionManager
 
 log = logging.getLogger(__name__)
 PAUSE_SECONDS = 3600.0
+# Deletes the keys of the sample's own writes.
 PROCEDURE = "web.delete_expired_requests"
+NAME = "procedures_api.delete_expired"
 
 
 class KeyCleaner:
-    """Calls PROCEDURE at most once in PAUSE_SECONDS, beside the writes.
+    """Deletes expired keys at most once in PAUSE_SECONDS per database and kind of key, in the
+    background after a write.
 
-    hours: how long a key is kept. Many processes may clean at once; it is a DELETE.
+    hours: how long a key is kept. Several processes may clean at the same time.
     """
 
     def __init__(self, *, hours: int) -> None:
-        self._document = json.dumps({"older_than_hours": hours})
+        self._hours = hours
         self._lock = threading.Lock()
-        self._next = 0.0
+        self._next: dict[tuple[ConnectionManager, str], float] = {}
 
     def after_write(self, manager: ConnectionManager) -> None:
-        """Clean in the background if it is time to. Never raises, never waits."""
-        if time.monotonic() < self._next:
+        """After a write by one of the sample's procedures. Never raises, never waits."""
+        document = json.dumps({"older_than_hours": self._hours})
+        self._clean(manager, PROCEDURE, lambda: manager.call(PROCEDURE, document).json)
+
+    def after_catalog_write(self, manager: ConnectionManager) -> None:
+        """After a write by a procedure of the catalog. Never raises, never waits."""
+        statement = delete_expired_keys(manager.engine, self._hours)
+        self._clean(
+            manager, NAME, lambda: manager.execute(NAME, statement, repeatable=True)[0].rows[0][0]
+        )
+
+    def _clean(self, manager: ConnectionManager, name: str, delete: Callable[[], Any]) -> None:
+        now = time.monotonic()
+        if now < self._next.get((manager, name), 0.0):
             return
         with self._lock:
-            if time.monotonic() < self._next:
+            if now < self._next.get((manager, name), 0.0):
                 return
-            self._next = time.monotonic() + PAUSE_SECONDS
-        threading.Thread(
-            target=self._clean, args=(manager,), name="key-cleaner", daemon=True
-        ).start()
+            self._next[manager, name] = now + PAUSE_SECONDS
 
-    def _clean(self, manager: ConnectionManager) -> None:
-        try:
-            answer = manager.call(PROCEDURE, self._document)
-            log.info("expired idempotency keys: %s", answer.json)
-        except Exception as error:
-            log.warning("expired idempotency keys were not deleted: %s", error)
+        def run() -> None:
+            try:
+                log.info("expired idempotency keys deleted by %s: %s", name, delete())
+            except Exception as error:
+                log.warning("%s deleted no expired idempotency keys: %s", name, error)
+
+        threading.Thread(target=run, name="key-cleaner", daemon=True).start()

@@ -170,6 +170,14 @@ def _of_database(error: DatabaseError) -> Problem:
     if error.kind is Kind.CHOSEN:
         slug = _SLUG_BY_STATUS.get(error.status or 0, "procedure-error")
         return Problem(slug, error.message, status=error.status)
+    if error.kind is Kind.RAISED:
+        shown = error.message if current_app.config["PROCEDURE_MESSAGES"] else ""
+        return Problem("procedure-error", shown or "The procedure refused it.", status=422)
+    if error.kind.transient and error.may_have_run:
+        return Problem(
+            "unavailable",
+            "The procedure may have run. Look before you send the request again.",
+        )
     if error.kind.transient:
         return Problem("unavailable", _UNAVAILABLE, retry_after=max(1.0, error.wait))
     slug, detail = _BY_KIND.get(error.kind, ("internal", _INTERNAL))

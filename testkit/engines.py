@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from embedded.cluster import EmbeddedCluster
 from embedded.sample import deploy_and_fill
 from settings import ROOT

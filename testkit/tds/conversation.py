@@ -17,13 +17,14 @@ from testkit.tds.streams import Gone, PlainStream, Stream, TlsStream, read_heade
 
 
 class Script(Protocol):
-    """What a connection reads from, and reports to, its server."""
+    """The part of a server that a connection uses."""
 
     tls: Any
     faults: Any
     logins: list[Any]
     failures: list[Any]
     acknowledges_attention: bool
+    redirects_to: int | None
 
     def answer_login(self, login: Any) -> Reply: ...
 
@@ -64,7 +65,7 @@ class Connection:
         self.join()
 
     def stop(self) -> None:
-        """Wake the thread wherever it stands, in a read or in a write."""
+        """Wake the thread from a read or a write."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
@@ -129,7 +130,7 @@ class Connection:
         self._stream.write(b"".join(tds.packets(reply, self._packet_size)))
         if answer != tds.ENCRYPT_ON:
             return False
-        self._stream = TlsStream(self._stream, context)
+        self._stream = TlsStream(PlainStream(self._sock), context)
         return True
 
     # Requests
@@ -159,7 +160,7 @@ class Connection:
                 self._record(request)
                 body, reply = self._call(call, request)
                 sent.append(body)
-                if reply and (reply.hold or reply.cut_after is not None):
+                if reply.hold or reply.cut_after is not None:
                     break
             self._send(b"".join(sent), reply)
         else:
@@ -177,7 +178,7 @@ class Connection:
     def _packet(self) -> tuple[int, int, bytes]:
         kind, status, length = read_header(self._stream)
         faults = self._server.faults.requests
-        # looked up once the first bytes are here: this thread was waiting before the test spoke
+        # Read after the first bytes: this thread was waiting before the test set a fault.
         if self._limit is None and faults and kind not in (tds.PRELOGIN, tds.LOGIN7):
             self._limit = faults.popleft()
         if self._limit:
@@ -217,7 +218,7 @@ class Connection:
             kind, declared, statement = "rpc", "", call.procedure
         return Request(kind, self.id, statement, declared or "", values, reset)
 
-    def _call(self, call: tds.Call, request: Request) -> tuple[bytes, Reply | None]:
+    def _call(self, call: tds.Call, request: Request) -> tuple[bytes, Reply]:
         if request.kind == "execute" and not request.statement:
             lost = f"Could not find prepared statement with handle {call.parameters[0].value}."
             reply = Reply(ServerError(8179, lost))
@@ -289,7 +290,8 @@ class Connection:
 
     def _send(self, payload: bytes, reply: Reply | None = None) -> None:
         """Send `payload` as packets, cut or held where `reply` says so."""
-        hold, allowed = bool(reply and reply.hold), reply.cut_after if reply else None
+        reply = reply or Reply()
+        hold, allowed = reply.hold, reply.cut_after
         if hold and not payload:
             return
         stream = tds.packets(payload, self._packet_size, last=not hold)
@@ -303,11 +305,11 @@ class Connection:
 
 
 def _catalog(request: Request) -> Reply:
-    """The driver's own questions; it asks for each text type's precision before long values."""
+    """The driver's own queries: before long values it reads each text type's precision."""
     if not request.statement.endswith("sp_datatype_info_100"):
         return Reply()
     kind = request.values[0]
     precision = {12: 8000, -9: 4000, -3: 8000, 93: 27}.get(kind, 0)
-    columns = (Column("TYPE_NAME", "nvarchar(128)"), Column("DATA_TYPE", "int"))
-    columns += (Column("PRECISION", "int"),)
+    names = ("TYPE_NAME", "nvarchar(128)"), ("DATA_TYPE", "int"), ("PRECISION", "int")
+    columns = tuple(Column(*name) for name in names)
     return Reply(Rows(columns, [("scripted", kind, precision)]))

@@ -1,18 +1,18 @@
 """TDS 7.4 on the wire: packets, requests as a server reads them, tokens as a server writes them.
 
 Source: [MS-TDS] Tabular Data Stream Protocol, section 2.2. Every function here is pure: bytes in,
-values out, or the reverse; sockets live in `tds_server`. All lengths are bytes unless a name says
-characters. A type or token the module does not know raises ValueError: a scripted server must
-never guess.
+values out, or the reverse; sockets are in `testkit.tds.streams`. All lengths are bytes unless a
+name says characters. An unknown type or token raises ValueError: a scripted server never guesses.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from testkit.tds.types import PLP_NULL, decimal_of, type_info, value
 
 SQL_BATCH, RPC, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 0x01, 0x03, 0x06, 0x0E, 0x10, 0x12
 REPLY = 0x04
@@ -23,8 +23,6 @@ HEADER_BYTES = 8
 DONE, DONEPROC, DONEINPROC = 0xFD, 0xFE, 0xFF
 DONE_MORE, DONE_ERROR, DONE_COUNT, DONE_ATTENTION = 0x01, 0x02, 0x10, 0x20
 
-COLLATION = bytes.fromhex("0904d00034")  # SQL_Latin1_General_CP1_CI_AS
-PLP_NULL = b"\xff" * 8
 SERVER_NAME = "scripted"
 PROGRAM, PROGRAM_VERSION = "Microsoft SQL Server", bytes((16, 0, 0x10, 0x77))
 
@@ -71,7 +69,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Column:
-    """A result column: nvarchar(max), nvarchar(n), int or bit."""
+    """A result column; its type as testkit.tds.types spells it."""
 
     name: str
     type: str = "nvarchar(max)"
@@ -222,6 +220,20 @@ def _read_parameter(reader: Reader) -> Parameter:
         reader.take(1)
         raw = _read_counted(reader, "B", 0)
         return Parameter(name, "bit", None if raw is None else bool(raw[0]))
+    if code == 0x6D:
+        width = reader.unpack("B")
+        raw = _read_counted(reader, "B", 0)
+        number = None if raw is None else struct.unpack({4: "<f", 8: "<d"}[len(raw)], raw)[0]
+        return Parameter(name, {4: "real", 8: "float"}[width], number)
+    if code in (0x6A, 0x6C):
+        _, precision, scale = reader.take(3)
+        raw = _read_counted(reader, "B", 0)
+        exact = None if raw is None else decimal_of(raw, scale)
+        return Parameter(name, f"decimal({precision},{scale})", exact)
+    if code == 0xA5:
+        limit = reader.unpack("H")
+        raw = _read_plp(reader) if limit == 0xFFFF else _read_counted(reader, "H", 0xFFFF)
+        return Parameter(name, f"varbinary({'max' if limit == 0xFFFF else limit})", raw)
     raise ValueError(f"parameter type 0x{code:02X} is not one this server reads")
 
 
@@ -267,10 +279,10 @@ def prelogin(encryption: int, *, fedauth: bool) -> bytes:
         options[6] = b"\x01"
     head, body = [], []
     offset = 5 * len(options) + 1
-    for number, value in options.items():
-        head.append(struct.pack(">BHH", number, offset, len(value)))
-        body.append(value)
-        offset += len(value)
+    for number, given in options.items():
+        head.append(struct.pack(">BHH", number, offset, len(given)))
+        body.append(given)
+        offset += len(given)
     return b"".join((*head, b"\xff", *body))
 
 
@@ -343,48 +355,16 @@ def column_metadata(columns: Iterable[Column]) -> bytes:
     columns = list(columns)
     parts = [b"\x81", struct.pack("<H", len(columns))]
     for column in columns:
-        parts += (struct.pack("<IH", 0, 0x0001), _type_info(column.type), _b_text(column.name))
+        parts += (struct.pack("<IH", 0, 0x0001), type_info(column.type), _b_text(column.name))
     return b"".join(parts)
 
 
 def row(columns: Iterable[Column], values: Iterable[Any]) -> bytes:
-    """One ROW token; a value is str, int, bool or None as its column's type wants."""
+    """One ROW token."""
     parts = [b"\xd1"]
-    for column, value in zip(columns, values, strict=True):
-        parts += _value(column.type, value)
+    for column, given in zip(columns, values, strict=True):
+        parts += value(column.type, given)
     return b"".join(parts)
-
-
-def _type_info(name: str) -> bytes:
-    if name == "int":
-        return b"\x26\x04"
-    if name == "bit":
-        return b"\x68\x01"
-    return b"\xe7" + struct.pack("<H", _text_limit(name)) + COLLATION
-
-
-def _text_limit(name: str) -> int:
-    size = re.fullmatch(r"nvarchar\((max|\d+)\)", name)
-    if not size:
-        raise ValueError(f"column type {name} is not nvarchar(n), nvarchar(max), int or bit")
-    return 0xFFFF if size[1] == "max" else 2 * int(size[1])
-
-
-def _value(name: str, value: Any) -> tuple[bytes, ...]:
-    if name == "int":
-        return (b"\0",) if value is None else (b"\x04" + struct.pack("<i", value),)
-    if name == "bit":
-        return (b"\0",) if value is None else (b"\x01" + bytes((bool(value),)),)
-    if _text_limit(name) == 0xFFFF:
-        if value is None:
-            return (PLP_NULL,)
-        raw = value.encode("utf-16-le")
-        chunk = struct.pack("<I", len(raw)) if raw else b""
-        return struct.pack("<Q", len(raw)), chunk, raw, b"\0\0\0\0"
-    if value is None:
-        return (b"\xff\xff",)
-    raw = value.encode("utf-16-le")
-    return struct.pack("<H", len(raw)), raw
 
 
 def _b_text(text: str) -> bytes:

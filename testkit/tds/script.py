@@ -1,4 +1,4 @@
-"""The words a test scripts a TDS server with: what arrived, and what to answer."""
+"""The scripted TDS server's vocabulary: requests as they arrived, and replies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXECUTIONS = frozenset({"prepexec", "execute", "executesql", "prepexecrpc", "bat
 
 @dataclass(frozen=True)
 class Rows:
-    """One result. `finished=False` leaves it open, so that an error can come among its rows."""
+    """One result set. finished: False leaves it open, for an error among its rows."""
 
     columns: tuple[Column, ...]
     rows: Iterable[tuple[Any, ...]]
@@ -36,10 +36,10 @@ class ServerError:
 
 
 class Reply:
-    """What the server answers to one request or one login.
+    """The server's reply to one request or one login.
 
     `cut_after` sends that many bytes of the answer and then cuts the connection, with a FIN or
-    a RST. `hold` sends the parts and never the end: only an ATTENTION is heard after that.
+    a RST. `hold` sends the parts and never the end: only an ATTENTION is read after that.
     """
 
     def __init__(

@@ -1,14 +1,14 @@
-"""A scripted TDS server: the real ODBC driver talks to it, a test says what it answers.
+"""A scripted TDS server: the real ODBC driver connects to it, a test scripts its replies.
 
-It keeps the client side honest (every login and request is recorded as it arrived) and fails on
-demand at any byte. It says nothing about what a real SQL Server does beyond what a test scripts.
+Every login and request is recorded as it arrived; a test can cut a connection at any byte. It
+proves nothing about a real SQL Server: its replies are those that a test scripts.
 
     with TdsServer() as server:
         server.on_execute(lambda request: Reply(json_rows('[{"CustomerID":1}]')))
         ...
         assert server.requests[0].statement == "EXEC web.get_customer @P1"
 
-A statement nobody scripted answers one row holding 1, as `SELECT 1` would.
+A statement without a script gets one row holding 1, as `SELECT 1` does.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LoginScript = Callable[[Login], Reply]
 
 @dataclass
 class _Faults:
-    """What goes wrong next, consumed one by one by whichever connection gets there first."""
+    """Faults to come, each used by the first connection that reaches its stage."""
 
     stages: deque[tuple[Stage, Cut]] = field(default_factory=deque)
     requests: deque[tuple[int, Cut]] = field(default_factory=deque)
@@ -41,8 +41,8 @@ class _Faults:
 class TdsServer:
     """Listens on loopback until `close()`. `certificate`, a PEM file with key, allows TLS.
 
-    `logins`, `requests` and `connections` grow as things happen; `failures` holds what broke
-    in the server itself and must be empty at the end of every test.
+    `logins`, `requests` and `connections` grow as things happen; `failures` holds the
+    server's own exceptions and must be empty at the end of every test.
     """
 
     def __init__(self, *, certificate: str | None = None):
@@ -88,7 +88,7 @@ class TdsServer:
         self.faults.stages.append((stage, cut))
 
     def cut_request(self, after: int, cut: Cut = "fin") -> None:
-        """Cut the next connection that asks something, `after` bytes of requests from now.
+        """Cut the next connection that sends a request, `after` bytes of requests from now.
 
         Packet headers count. The request that holds the last of these bytes is not recorded;
         those that arrived whole before it are answered.
@@ -127,7 +127,7 @@ class TdsServer:
                 sock.close()
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Listed before it says a word, so that no client is answered by one not listed yet.
+            # Listed before it starts, so that no client gets a reply from an unlisted connection.
             self.connections.append(Connection(self, number, sock))
             self.connections[-1].start()
 

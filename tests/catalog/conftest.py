@@ -12,7 +12,7 @@ from flask import Flask
 from flask.cli import FlaskGroup
 
 from app import create_app
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from testkit.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS
 from testkit.server import bare_environment

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyodbc
 import pytest
 
+from database.connect.drivers import find_driver
 from database.deadline import Deadline
-from database.dialects import find_driver
 from database.errors import DeadlineExceeded
 from embedded.cluster import OWNER, EmbeddedCluster
 from testkit.load_client import Reply

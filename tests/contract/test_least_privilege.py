@@ -7,7 +7,7 @@ import pyodbc
 import pytest
 
 from app import create_app
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from database.errors import Kind, classify
 from embedded.cluster import API_ROLE
 from operations.required_objects import required_objects_of

@@ -33,7 +33,7 @@ def test_it_is_the_pools_and_goes_back_to_it(manager):
 def test_given_back_it_can_not_be_used(manager):
     connection = manager.checkout()
     connection.close()
-    with pytest.raises(pyodbc.ProgrammingError, match="given back"):
+    with pytest.raises(pyodbc.ProgrammingError, match="is closed"):
         connection.execute("SELECT 1")
 
 

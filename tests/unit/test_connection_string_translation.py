@@ -3,8 +3,8 @@
 import pytest
 
 from database.connect.connection_string import ConnectionStringError
+from database.connect.drivers import Driver
 from database.connect.translation import to_odbc
-from database.dialects import Driver
 
 PORTAL = (
     "Server=tcp:w.database.windows.net,1433;Initial Catalog=WWI;Persist Security Info=False;"

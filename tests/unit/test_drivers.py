@@ -3,9 +3,9 @@
 import pyodbc
 import pytest
 
-from database import dialects
+from database.connect import drivers
 from database.connect.connection_string import ConnectionString
-from database.dialects import Driver, DriverMissing, find_driver, refuse_token_in_clear
+from database.connect.drivers import Driver, DriverMissing, find_driver, refuse_token_in_clear
 
 
 @pytest.fixture
@@ -14,8 +14,8 @@ def installed(monkeypatch):
 
     def have(*names):
         monkeypatch.setattr(pyodbc, "drivers", lambda: list(names))
-        monkeypatch.setattr(dialects, "find_spec", lambda _: None)
-        monkeypatch.setattr(dialects.Path, "glob", lambda *_: iter(()))
+        monkeypatch.setattr(drivers, "find_spec", lambda _: None)
+        monkeypatch.setattr(drivers.Path, "glob", lambda *_: iter(()))
 
     return have
 

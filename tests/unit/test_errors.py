@@ -13,7 +13,7 @@ from database.errors import SQL_SERVER, SQLSTATES, DatabaseError, Kind, classify
 from settings import ROOT
 
 DRIVER = "[Microsoft][ODBC Driver 18 for SQL Server]"
-SOURCES = {"azure", "sql", "synapse", "ef", "pg", "odbc"}
+SOURCES = {"azure", "sql", "synapse", "ef", "pg", "odbc", "own"}
 TABLE = [*SQL_SERVER.items(), *SQLSTATES.items()]
 
 
@@ -129,14 +129,14 @@ def test_a_message_of_several_lines_is_kept_whole_and_its_context_is_not():
 
 @pytest.mark.parametrize("number", [50000, 50001, 50399, 50600, 51409])
 def test_another_number_of_a_throw_is_no_status(number):
-    found = classify(server_error("42000", number))
-    assert (found.kind, found.status, found.message) == (Kind.UNKNOWN, None, "")
+    found = classify(server_error("42000", number, "private"))
+    assert (found.kind, found.status, found.message) == (Kind.RAISED, None, "private")
 
 
 @pytest.mark.parametrize("sqlstate", ["PT399", "PT600", "PTabc", "PT4", "P0001"])
 def test_another_sqlstate_of_a_raise_is_no_status(sqlstate):
     found = classify(postgresql_error(sqlstate, "private"))
-    assert (found.kind, found.status, found.message) == (Kind.UNKNOWN, None, "")
+    assert (found.kind, found.status, found.message) == (Kind.RAISED, None, "private")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from sqlglot import exp
 from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from deploy.deployment import Batch, DeploymentError, deploy, plan, scripts, split_batches
 from embedded.cluster import OWNER, EmbeddedCluster
 

@@ -1,4 +1,4 @@
-"""On the wire: the caller's claims travel with the call, and the next call begins without them."""
+"""On the wire: a call carries the caller's claims, and the next call starts without them."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_every_call_after_a_caller_begins_with_a_reset(server: TdsServer, manage
     for caller in (CALLER, None, CALLER, CALLER):
         manager.call("web.get_customer", DOCUMENT, caller=caller)
     assert len(server.connections) == 1
-    told = [(request.reset, request.values[:-1]) for request in server.executions]
-    assert told == [(False, (CALLER,)), (True, ()), (True, (CALLER,)), (True, (CALLER,))]
+    sent = [(request.reset, request.values[:-1]) for request in server.executions]
+    assert sent == [(False, (CALLER,)), (True, ()), (True, (CALLER,)), (True, (CALLER,))]
 
 
 def test_a_stream_carries_its_caller_too(server: TdsServer, manage: Manage):

@@ -50,20 +50,20 @@ def refusing(number: int, message: str):
 
 def statements(server: TdsServer) -> list[str]:
     """What changes the database, in order, transactions included."""
-    asked = [r for r in server.requests if r.kind in ("batch", "transaction")]
-    return [r.statement for r in asked if "SELECT p.state" not in r.statement]
+    sent = [r for r in server.requests if r.kind in ("batch", "transaction")]
+    return [r.statement for r in sent if "SELECT p.state" not in r.statement]
 
 
 def test_an_engine_with_create_or_alter_runs_each_batch_as_it_is_written(
     server: TdsServer, connect: Connect, folder: Path
 ):
-    heard: list = []
-    deploy(connect(), folder, variables={}, report=heard.append)
+    reported: list = []
+    deploy(connect(), folder, variables={}, report=reported.append)
     first, second, third = statements(server)
     assert first == SCRIPT.partition("\nGO")[0]
     assert "CREATE OR ALTER VIEW [web].v" in second
     assert third == "SELECT 2"
-    assert all(isinstance(step, Step) for step in heard)
+    assert all(isinstance(step, Step) for step in reported)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_an_engine_without_it_is_tried_once_and_keeps_its_grants(
     server: TdsServer, connect: Connect, folder: Path, number: int, message: str
 ):
     server.on_execute(refusing(number, message))
-    heard: list = []
+    reported: list = []
     connection = connect()
-    deploy(connection, folder, variables={}, report=heard.append)
+    deploy(connection, folder, variables={}, report=reported.append)
     sent = statements(server)
     assert sum("CREATE OR ALTER" in s.partition("\n")[2] for s in sent) == 1
     begin, *replaced, commit = sent[1:8]
@@ -95,7 +95,7 @@ def test_an_engine_without_it_is_tried_once_and_keeps_its_grants(
     ]
     assert [s for s in sent if s.startswith("IF OBJECT_ID(N'[web].v')")]
     assert sent[-1] == "SELECT 2"
-    assert heard.count(NO_OR_ALTER) == 1
+    assert reported.count(NO_OR_ALTER) == 1
     assert connection.autocommit
 
 

@@ -102,7 +102,7 @@ def test_driver_itself_would_send_a_token_in_clear(server: TdsServer, connect: C
 
 
 @pytest.mark.parametrize("extra", [{"UID": "reader"}, {"PWD": ""}, {"Trusted_Connection": "yes"}])
-def test_token_beside_another_identity_is_refused_before_any_connection(
+def test_a_token_next_to_another_identity_is_refused_before_any_connection(
     server: TdsServer, connect: Connect, extra: dict[str, str]
 ):
     with pytest.raises(pyodbc.Error) as refused:
@@ -224,8 +224,8 @@ def test_closed_cursor_is_unprepared_before_the_next_request(server: TdsServer, 
 def test_only_the_first_connect_asks_for_types(server: TdsServer, connect: Connect):
     for _ in range(3):
         connect(APP="types").cursor().execute("SELECT 1").fetchall()
-    asked = [r.connection_id for r in server.requests if r.kind == "rpc"]
-    assert asked == [1, 1, 1, 1]
+    queried = [r.connection_id for r in server.requests if r.kind == "rpc"]
+    assert queried == [1, 1, 1, 1]
 
 
 def test_without_autocommit_a_call_costs_begin_and_commit(server: TdsServer, connect: Connect):

@@ -54,7 +54,6 @@ def failed_call(stream: io.StringIO) -> dict:
         (208, "Invalid object name 'dbo.trips'.", "no_such_object", "table or column missing"),
         (2812, "Could not find stored procedure 'web.x'.", "not_deployed", "procedure missing"),
         (229, "The EXECUTE permission was denied.", "forbidden", "permission missing"),
-        (50000, "The warehouse is closed.", "unknown", "unknown"),
         (8134, "Divide by zero error encountered.", "faulty", "error in the procedure"),
         (18456, "Login failed for user 'app'.", "login_refused", "login refused"),
     ],
@@ -111,6 +110,16 @@ def test_a_status_that_the_procedure_chose_is_no_failed_call(
     with pytest.raises(DatabaseError):
         manager.call("web.get_customer")
     assert "failed_call" not in said.getvalue()
+
+
+def test_an_error_that_a_procedure_raises_is_information(
+    server: TdsServer, manager: ConnectionManager, said: io.StringIO
+):
+    server.replies.append(Reply(ServerError(50000, "The warehouse is closed.")))
+    with pytest.raises(DatabaseError):
+        manager.call("web.put_customer")
+    line = failed_call(said)
+    assert (line["level"], line["failure"], line["native"]) == ("INFO", "raised", 50000)
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter, TextFormatter])

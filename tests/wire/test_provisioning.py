@@ -111,9 +111,9 @@ def test_the_driver_that_would_be_used_is_printed(flask):
 
 
 def test_a_missing_driver_is_one_sentence(flask, monkeypatch):
-    monkeypatch.setattr("database.dialects.installed_drivers", list)
-    monkeypatch.setattr("database.dialects.pyodbc.drivers", list)
-    monkeypatch.setattr("database.dialects._packaged_driver", lambda: None)
+    monkeypatch.setattr("database.connect.drivers.installed_drivers", list)
+    monkeypatch.setattr("database.connect.drivers.pyodbc.drivers", list)
+    monkeypatch.setattr("database.connect.drivers._packaged_driver", lambda: None)
     done = flask("sql", "driver")
     assert done.exit_code == 1
     assert done.output.startswith("Error: No ODBC driver for sqlserver is installed")

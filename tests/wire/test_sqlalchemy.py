@@ -100,9 +100,9 @@ def test_procedures_and_sqlalchemy_share_one_connection_reset_between(
     client.get("/passengers")
     client.get("/customer/1")
     assert len(server.logins) == 1
-    asked = [r for r in server.executions if re.search("titanic|web", r.statement)]
+    sent = [r for r in server.executions if re.search("titanic|web", r.statement)]
     # SQLAlchemy's own questions come before its first statement, and take the reset with them.
-    assert [r.reset for r in asked] == [False, False, True, True]
+    assert [r.reset for r in sent] == [False, False, True, True]
     assert [r.kind for r in server.requests if r.kind == "transaction"] == []
 
 
@@ -130,7 +130,7 @@ def test_a_transient_error_is_waited_out(client: FlaskClient, server: TdsServer,
     assert client.get("/passengers").status_code == 200
 
 
-def test_a_cut_in_the_midst_is_asked_again(client: FlaskClient, server: TdsServer):
+def test_a_cut_during_a_statement_is_repeated(client: FlaskClient, server: TdsServer):
     client.get("/passengers")
     cuts = [Reply(Rows(COLUMNS, [PASSENGER]), cut_after=20)]
     server.on_execute(lambda r: cuts.pop() if cuts else answer(r))

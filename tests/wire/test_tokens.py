@@ -134,7 +134,7 @@ def test_managed_identity_token_arrives_byte_for_byte_under_tls(
     assert identity.questions[0]["resource"] == "https://database.windows.net"
 
 
-def test_user_assigned_identity_is_asked_for_by_its_client_id(
+def test_a_user_assigned_identity_is_requested_by_its_client_id(
     identity: IdentityEndpoint,
     server: TdsServer,
     manage: Manage,
@@ -209,7 +209,7 @@ def test_no_token_is_unavailable_and_nothing_is_connected(
     "host",
     ["db.example.net", "tcp:db.example.net", "localhost.example.net", "10.0.0.1", "128.0.0.1"],
 )
-def test_token_in_clear_is_refused_before_anything_is_asked(
+def test_a_token_in_clear_is_refused_before_any_request(
     identity: IdentityEndpoint, server: TdsServer, manage: Manage, host: str, encrypt: str
 ):
     with pytest.raises(ValueError, match="unencrypted"):

@@ -1,0 +1,100 @@
+"""The foreign procedures, deployed on each engine by the product's own commands and served."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
+from settings import ROOT
+from testkit.api_client import Api
+from testkit.engines import CONNECTION_STRING
+from testkit.server import Server, bare_environment
+
+SCRIPTS = Path(__file__).parent
+SERVED = {"EXPOSED_SCHEMAS": "shop", "AUTH": "none"}
+
+
+@dataclass(frozen=True)
+class Can:
+    """What an engine can do that another can't; a test of it asserts both sides."""
+
+    several_result_sets: bool
+    rows_with_outputs: bool
+    dates_before_1753: bool
+    table_types: bool
+    overloads: bool
+    # PostgreSQL keeps no length or precision of a function's parameters.
+    parameter_lengths: bool
+
+
+ABILITIES = {
+    "postgresql": Can(False, False, True, False, True, False),
+    "sqlserver": Can(True, True, False, True, False, True),
+}
+
+
+@pytest.fixture(scope="session")
+def can(engine: str) -> Can:
+    return ABILITIES[engine]
+
+
+@pytest.fixture(scope="session")
+def shop(engine: str, run_folder: Path) -> Iterator[dict[str, str]]:
+    """The settings that serve a database with the foreign procedures and the key table."""
+    if engine == "sqlserver":
+        settings = {"SQLAZURECONNSTR_SHOP": CONNECTION_STRING}
+        with (run_folder / "shop.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            marker = run_folder / "shop.ready"
+            if not marker.exists():
+                _flask(settings, "sql", "deploy", "--target", "SHOP", "--keys")
+                _flask(settings, "sql", "run", SCRIPTS / "sqlserver.sql", "--target", "SHOP")
+                marker.touch()
+        yield settings
+        return
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    cluster = EmbeddedCluster(
+        run_folder / f"shop-{worker}",
+        prepare=lambda made: made.run_sql(f'CREATE ROLE "{API_ROLE}" LOGIN'),
+    )
+    cluster.start()
+    try:
+        owner = {"POSTGRESQLCONNSTR_SHOP": cluster.connection_string(role=OWNER)}
+        _flask(owner, "sql", "deploy", "--target", "SHOP", "--keys", "--app-name", API_ROLE)
+        _flask(owner, "sql", "run", SCRIPTS / "postgresql.sql", "--target", "SHOP")
+        yield {"POSTGRESQLCONNSTR_SHOP": cluster.connection_string(role=API_ROLE)}
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def server(engine: str, run_folder: Path, shop: dict[str, str]) -> Iterator[Server]:
+    with Server(run_folder / f"shop-{engine}", **SERVED, **shop) as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    with Api(server.url) as client:
+        yield client
+
+
+def _flask(settings: dict[str, str], *words: object) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "app", *map(str, words)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=bare_environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
