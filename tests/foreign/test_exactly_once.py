@@ -1,0 +1,41 @@
+"""Writes by foreign procedures happen once each: cut anywhere, and sent by many at a time.
+
+bench/foreign_cuts.py cuts at every fifth byte; here some of them are enough. On PostgreSQL only,
+for the proxy speaks to its socket.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+import pytest
+
+from bench.foreign_cuts import foreign_cluster, judge, open_lane, serve_shop, twins
+from embedded.cluster import API_ROLE
+
+STEP = 97
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with foreign_cluster(f"foreign-cuts-{os.getpid()}") as made:
+        yield made
+
+
+def test_no_cut_loses_or_doubles_a_write(cluster):
+    with open_lane(cluster) as lane:
+        outcomes = [lane.run(job) for job in lane.jobs(STEP)]
+    assert judge(cluster, outcomes) == []
+    assert sum(outcome.happened for outcome in outcomes) > 50
+    assert any(outcome.reply.replayed for outcome in outcomes)
+
+
+def test_twins_with_one_key_write_once_and_get_one_answer(cluster):
+    with serve_shop(cluster.connection_string(role=API_ROLE)) as port:
+        replies = twins(port, 100)
+    assert {reply.status for reply in replies} == {201}
+    assert sum(not reply.replayed for reply in replies) == 1
+    kept = [reply.body for reply in replies if b"not stored" not in reply.body]
+    assert len(set(kept)) == 1
+    assert all(a == b for a, b in itertools.pairwise(kept))
