@@ -201,4 +201,4 @@ def _is_beyond(old: dict[str, Any], new: dict[str, Any], name: str, sign: int, k
         return True
     if kind in (*NUMBERS, Kind.FLOAT):
         return sign * float(old[name]) > sign * float(new[name])
-    return old[name] > new[name] if sign > 0 else old[name] < new[name]
+    return bool(old[name] > new[name] if sign > 0 else old[name] < new[name])

@@ -86,6 +86,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
         found = _TOKEN.match(text, at)
+        assert found is not None and found.lastgroup is not None  # its last branch is any character
         end = found.end()
         if found.lastgroup == "comment":
             end = _comment_end(text, at)

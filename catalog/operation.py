@@ -46,6 +46,12 @@ class Operation:
     description: str = ""
 
     @property
+    def called(self) -> Procedure:
+        """The procedure of an operation that comes from a catalog."""
+        assert self.procedure is not None
+        return self.procedure
+
+    @property
     def shape(self) -> tuple[str, str]:
         """What two operations must not share: the method, and the route without its names."""
         return self.method, shape_of(self.route)

@@ -41,8 +41,7 @@ class ResultBody(NamedTuple):
 
 def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBody:
     """Raises ContractBreach."""
-    procedure = operation.procedure
-    assert procedure is not None
+    procedure = operation.called
     sets = list(results)
     outputs: dict[str, Any] = {}
     if procedure.outputs:

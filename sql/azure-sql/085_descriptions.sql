@@ -8,10 +8,10 @@ BEGIN
     IF EXISTS (SELECT 1 FROM sys.extended_properties
                WHERE major_id = OBJECT_ID(N'web.' + @Name) AND minor_id = 0
                    AND name = N'MS_Description')
-        EXEC sys.sp_dropextendedproperty N'MS_Description',
+        EXEC sp_dropextendedproperty N'MS_Description',
             N'SCHEMA', N'web', N'PROCEDURE', @Name;
 
-    EXEC sys.sp_addextendedproperty N'MS_Description', @Description,
+    EXEC sp_addextendedproperty N'MS_Description', @Description,
         N'SCHEMA', N'web', N'PROCEDURE', @Name;
 END;
 GO
