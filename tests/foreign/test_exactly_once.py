@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import itertools
 import os
+import uuid
+from functools import partial
 
 import pytest
 
 from bench.foreign_cuts import foreign_cluster, judge, open_lane, serve_shop, twins
 from embedded.cluster import API_ROLE
+from testkit.cluster import socket_of
+from testkit.cuts import answered
+from testkit.load_client import ask
+from testkit.proxy import Direction, How, Proxy
 
 STEP = 97
 
@@ -39,3 +45,26 @@ def test_twins_with_one_key_write_once_and_get_one_answer(cluster):
     kept = [reply.body for reply in replies if b"not stored" not in reply.body]
     assert len(set(kept)) == 1
     assert all(a == b for a, b in itertools.pairwise(kept))
+
+
+def test_a_nontransactional_write_is_never_repeated_once_it_may_have_run(cluster):
+    seen = set()
+    with Proxy(socket_of(cluster)) as database:
+        text = f"SERVER=127.0.0.1;PORT={database.port};DATABASE=app;UID={API_ROLE}"
+        with serve_shop(text, pool_max_size=1) as port:
+            for offset in range(0, 60, 7):
+                label = f"alone-{uuid.uuid4().hex[:20]}"
+                path, document = "/marks/archive", {"label": label, "times": 1}
+                assert ask(port, "GET", f"/marks?label={label}").status == 200
+                database.cut_after(offset, Direction.DOWN, How.FIN)
+                reply = ask(port, "POST", path, document)
+                database.disarm()
+                look = partial(ask, port, "GET", f"/marks?label={label}")
+                done = len(answered(look).json())
+                assert done <= 1
+                assert (reply.status, done) == (204, 1) or reply.status == 503
+                if reply.status == 503:
+                    assert "retry-after" not in reply.headers
+                    assert b"may have run" in reply.body
+                seen.add((reply.status, done))
+    assert (503, 1) in seen
