@@ -49,7 +49,7 @@ def read_description(written: str | None) -> Description:
             parameters.append((name.lstrip("@").casefold(), text.strip()))
         else:
             prose.append(line.strip())
-    # What stands before the first line of prose, or after the last, is no part of it.
+    # Blank lines before the first line of prose and after the last are dropped.
     lines = "\n".join(prose).strip().split("\n")
     declared = Tags(routes=tuple(routes), parameters=tuple(parameters), faults=tuple(faults))
     tags = replace(declared, **found)  # type: ignore[arg-type]

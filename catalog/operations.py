@@ -19,7 +19,7 @@ class RouteConflict(CatalogError):
 
 @dataclass(frozen=True)
 class Catalog:
-    """What a set of databases serves, in the order of routes, and what it doesn't."""
+    """The operations of a set of databases in the order of routes, and the refused procedures."""
 
     operations: tuple[Operation, ...] = ()
     refusals: tuple[Refusal, ...] = ()

@@ -137,9 +137,10 @@ def _float_from_json(kind: ParameterType, value: Any) -> float:
     if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         raise ValueFault("must be a number")
     try:
-        return _float(kind, float(value))
-    except (OverflowError, ValueError):
+        double = float(value)
+    except (OverflowError, ValueError):  # an integer beyond a double; a signaling NaN
         raise ValueFault("must be a number that a double can hold") from None
+    return _float(kind, double)
 
 
 def _float_from_text(kind: ParameterType, text: str) -> float:

@@ -21,7 +21,7 @@ ENCODED = ("row_to_json",)
 
 
 class ContractBreach(Exception):
-    """A procedure returned what can't be a response; the message is a sentence for the log."""
+    """A procedure's result can't become a response; the message is a sentence for the log."""
 
 
 class ResultBody(NamedTuple):

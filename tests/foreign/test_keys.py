@@ -19,6 +19,7 @@ def limited(engine, run_folder, shop, worker_id):
     """Few bytes of a response are kept, and messages of procedures are shown."""
     folder = run_folder / f"keys-{engine}-{worker_id}"
     more = {"MAX_STORED_RESPONSE_BYTES": str(LIMIT), "PROCEDURE_MESSAGES": "yes"}
+    more["CSV_FORMULAS"] = "escape"
     with Server(folder, workers=1, **SERVED, **shop, **more) as server, Api(server.url) as api:
         yield api
 
@@ -62,6 +63,11 @@ def test_a_replay_without_its_body_links_to_the_read_of_the_same_path(limited):
 def test_the_message_of_a_procedure_is_shown_where_the_setting_says_so(limited):
     body = assert_problem(limited.post("/plainly/fail", json={"label": unique_name()}), 422)
     assert body["detail"] == "secret words"
+
+
+def test_a_formula_in_csv_is_text_where_the_setting_says_so(limited):
+    response = limited.get("/texts", params={"a": "=1+1", "b": "-2", "format": "csv"})
+    assert response.text.split() == ["a,b", "'=1+1,'-2"]
 
 
 def test_expired_keys_are_deleted_and_others_stay(limited, manager, engine, caplog):
