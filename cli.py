@@ -79,13 +79,7 @@ def deploy_sql(
     from deploy.sample_rows import fill_empty
     from operations.required_objects import required_objects_of
 
-    if not keys and target not in TARGETS:
-        raise click.BadParameter(
-            f"{target} has no scripts: use {' or '.join(TARGETS)}, or add --keys.",
-            param_hint="--target",
-        )
-    if sample and (keys or target != "WWIF"):
-        raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
+    _check_scripts(target, keys=keys, sample=sample)
     variables = dict(_assignment(text) for text in assignments)
     if app_name:
         variables["AppName"] = app_name
@@ -122,6 +116,17 @@ def deploy_sql(
         raise click.ClickException(str(error)) from error
     finally:
         connection.close()
+
+
+def _check_scripts(target: str, *, keys: bool, sample: bool) -> None:
+    """Raises BadParameter where sql/ has no such scripts."""
+    if not keys and target not in TARGETS:
+        raise click.BadParameter(
+            f"{target} has no scripts: use {' or '.join(TARGETS)}, or add --keys.",
+            param_hint="--target",
+        )
+    if sample and (keys or target != "WWIF"):
+        raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
 
 
 @sql_commands.command("create-database")

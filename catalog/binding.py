@@ -129,6 +129,8 @@ def _document(
     operation: Operation, path: Mapping[str, str], query: Iterable[tuple[str, str]], body: Any
 ) -> Binding:
     """Path, query and body as one JSON document; the path wins over the rest."""
+    document = operation.document
+    assert document is not None
     faults: list[Fault] = []
     read: dict[str, Any] = {}
     _read_texts("path", operation.path, {k: [text] for k, text in path.items()}, read, faults)
@@ -144,10 +146,10 @@ def _document(
     if faults:
         return Binding({}, tuple(faults[:MOST_FAULTS]))
     try:
-        text = from_json(operation.document.type, written(members))
+        text = from_json(document.type, written(members))
     except ValueFault as fault:
         return Binding({}, (Fault("body", "", f"The document {fault}."),))
-    return Binding({operation.document.name: text})
+    return Binding({document.name: text})
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The contract in a file, and what of a later catalog would break its clients."""
+"""The contract in a file, and the changes of a later catalog that break clients."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator
@@ -10,7 +10,7 @@ from catalog.procedure import Parameter
 from catalog.types import Column, Kind, ParameterType
 
 VERSION = 1
-# What accepts every value that the other kind does, within its limits.
+# Kinds that accept every value of another kind, within its limits.
 WIDER = {
     Kind.INTEGER: (Kind.DECIMAL, Kind.FLOAT, Kind.JSON),
     Kind.DECIMAL: (Kind.FLOAT, Kind.JSON),
@@ -39,7 +39,7 @@ def breaking_changes(
     """A sentence for each change since `locked` that a client of then would notice.
 
     databases: those that `operations` are of; None: all. The contract of others is left alone.
-    What could not be known, then or now, such as the columns of dynamic SQL, is no change.
+    Columns that the catalog does not show, as those of dynamic SQL, are no change.
     Raises CatalogError for a text that is no lock file.
     """
     try:
@@ -201,4 +201,4 @@ def _is_beyond(old: dict[str, Any], new: dict[str, Any], name: str, sign: int, k
         return True
     if kind in (*NUMBERS, Kind.FLOAT):
         return sign * float(old[name]) > sign * float(new[name])
-    return old[name] > new[name] if sign > 0 else old[name] < new[name]
+    return bool(old[name] > new[name] if sign > 0 else old[name] < new[name])

@@ -15,6 +15,7 @@ import re
 from typing import NamedTuple
 
 from catalog.procedure import Parameter, Procedure
+from catalog.types import Kind
 
 READ = frozenset({"get", "list", "search"})
 COLLECTION = frozenset({"list", "search"})
@@ -78,7 +79,8 @@ def key_of(procedure: Procedure, noun: str) -> Parameter | None:
     for wanted in (f"{plain}id", "id", plain):
         for parameter in procedure.inputs:
             name = parameter.folded.replace("_", "")
-            if name == wanted and parameter.required is not False:
+            is_one = parameter.type.kind not in (Kind.ARRAY, Kind.TABLE)
+            if name == wanted and is_one and parameter.required is not False:
                 return parameter
     return None
 

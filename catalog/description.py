@@ -1,6 +1,7 @@
 """A description out of the database: summary, text, and the @ lines that steer the API."""
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 from catalog.procedure import Tags
@@ -20,7 +21,7 @@ class Description(NamedTuple):
 def read_description(written: str | None) -> Description:
     """Read a description. A mistake in an @ line becomes one of `tags.faults`."""
     prose: list[str] = []
-    found: dict[str, object] = {}
+    found: dict[str, bool] = {}
     routes: list[tuple[str, str]] = []
     parameters: list[tuple[str, str]] = []
     faults: list[str] = []
@@ -48,7 +49,8 @@ def read_description(written: str | None) -> Description:
             parameters.append((name.lstrip("@").casefold(), text.strip()))
         else:
             prose.append(line.strip())
-    # What stands before the first line of prose, or after the last, is no part of it.
+    # Blank lines before the first line of prose and after the last are dropped.
     lines = "\n".join(prose).strip().split("\n")
-    tags = Tags(routes=tuple(routes), parameters=tuple(parameters), faults=tuple(faults), **found)
+    declared = Tags(routes=tuple(routes), parameters=tuple(parameters), faults=tuple(faults))
+    tags = replace(declared, **found)  # type: ignore[arg-type]
     return Description(lines[0], "\n".join(lines[1:]).strip(), tags)

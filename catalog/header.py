@@ -1,6 +1,6 @@
 """Reads the parameters out of a T-SQL procedure's source, up to the AS that begins its body.
 
-sys.parameters never tells the defaults of T-SQL procedures, and Babelfish has no sys.parameters.
+sys.parameters lacks the defaults of T-SQL procedures, and Babelfish lacks sys.parameters.
 """
 
 import re
@@ -60,7 +60,7 @@ class _Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """A keyword in upper case; "" for what is quoted or no word."""
+        """A keyword in upper case; "" for a quoted name or a sign."""
         return self.text.upper() if self.kind in ("word", "sign") else ""
 
 
@@ -86,6 +86,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     at, line = 0, 1
     while at < len(text):
         found = _TOKEN.match(text, at)
+        assert found is not None and found.lastgroup is not None  # its last branch is any character
         end = found.end()
         if found.lastgroup == "comment":
             end = _comment_end(text, at)

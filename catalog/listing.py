@@ -41,7 +41,7 @@ def document(catalog: Catalog) -> dict[str, Any]:
 
 
 def _row(operation: Operation) -> tuple[str, ...]:
-    procedure = operation.procedure
+    procedure = operation.called
     shown = ", ".join(_parameter(place, p) for place, p in operation.parameters)
     if operation.document is not None:
         shown = ", ".join(filter(None, (shown, "one JSON document")))
@@ -66,7 +66,7 @@ def _repetition(operation: Operation) -> str:
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
-    procedure = operation.procedure
+    procedure = operation.called
     return {
         "method": operation.method,
         "route": operation.route,

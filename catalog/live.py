@@ -114,7 +114,7 @@ class LiveCatalog:
         return self.refresh()
 
     def refresh(self) -> bool:
-        """Read what has changed; whether anything had."""
+        """Read the catalogs that have changed; whether the operations may differ now."""
         with self._lock:
             changed = [self._read(source) for source in self._sources]
             self._read_at = time.monotonic()

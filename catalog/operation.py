@@ -17,8 +17,8 @@ IN_BRACES = re.compile(r"\{([^{}]*)\}")
 class Operation:
     """`method` on `route`, such as GET on /order/{OrderID}.
 
-    procedure: what it calls; None for a Python resource, which calls what it likes and describes
-    its parameters here all the same.
+    procedure: the procedure that it calls; None for a Python resource, whose parameters are
+    described here all the same.
     path, query, body: parameters by their place in a request; `path` is in the route's order.
     document: the one parameter that takes path, query and body together as one JSON document.
     status: of success. no_row: when a result set has no row; no_result: without a result set.
@@ -46,8 +46,14 @@ class Operation:
     description: str = ""
 
     @property
+    def called(self) -> Procedure:
+        """The procedure of an operation that comes from a catalog."""
+        assert self.procedure is not None
+        return self.procedure
+
+    @property
     def shape(self) -> tuple[str, str]:
-        """What two operations must not share: the method, and the route without its names."""
+        """Method and route without parameter names; no two operations share them."""
         return self.method, shape_of(self.route)
 
     @property

@@ -19,7 +19,7 @@ class RouteConflict(CatalogError):
 
 @dataclass(frozen=True)
 class Catalog:
-    """What a set of databases serves, in the order of routes, and what it doesn't."""
+    """The operations of a set of databases in the order of routes, and the refused procedures."""
 
     operations: tuple[Operation, ...] = ()
     refusals: tuple[Refusal, ...] = ()
@@ -92,11 +92,8 @@ def _operations(
             )
         is_first = (method, route) == first
         name = procedure.name if is_first else f"{method.lower()}{IN_BRACES.sub('', route)}"
-        yield replace(
-            operation,
-            operation_id=convention.operation_id(name),
-            **_repetition(procedure, operation, keyed),
-        )
+        named = replace(operation, operation_id=convention.operation_id(name))
+        yield _repetition(procedure, named, keyed)
 
 
 def _refuse_unless_callable(procedure: Procedure) -> None:
@@ -148,6 +145,7 @@ def _path(
     found: list[Parameter] = []
     for written in IN_BRACES.findall(route):
         name, _, kind = written.partition(":")
+        parameter: Parameter | None
         if document is not None and kind in ("", "int"):
             parameter = Parameter(name, BIGINT if kind else TEXT)
         else:
@@ -181,10 +179,10 @@ def document_of(procedure: Procedure) -> Parameter | None:
 
 def _repetition(
     procedure: Procedure, operation: Operation, keyed: Collection[str] | None
-) -> dict[str, object]:
-    """`reads`, `exactly_once` and `why_not` of an operation."""
+) -> Operation:
+    """`operation` with its `reads`, `exactly_once` and `why_not`."""
     if operation.method == "GET" or procedure.reads:
-        return {"reads": True}
+        return replace(operation, reads=True)
     if procedure.tags.nontransactional:
         why = "It is marked @nontransactional: it is never repeated after it may have run."
     elif keyed is not None and procedure.database not in keyed:
@@ -193,15 +191,15 @@ def _repetition(
             f" flask sql deploy --target {procedure.database} --keys makes it."
         )
     else:
-        return {"exactly_once": True}
-    return {"why_not": why}
+        return replace(operation, exactly_once=True)
+    return replace(operation, why_not=why)
 
 
 def _conflict(first: Operation, second: Operation) -> str:
-    names = [f"{o.procedure.qualified} of {o.procedure.database}" for o in (first, second)]
+    names = [f"{o.called.qualified} of {o.called.database}" for o in (first, second)]
     remedy = "give one of them an @route line of its own, or mark it @private"
-    if first.procedure.qualified == second.procedure.qualified:
-        schema = f"{first.procedure.database}:{first.procedure.schema}"
+    if first.called.qualified == second.called.qualified:
+        schema = f"{first.called.database}:{first.called.schema}"
         remedy = f"limit the schema to one of them by EXPOSED_SCHEMAS={schema}"
     return f"{first.method} {first.route} is the route of {names[0]} and of {names[1]}: {remedy}."
 
@@ -212,7 +210,7 @@ def _with_unique_ids(operations: list[Operation]) -> list[Operation]:
     for operation in operations:
         name = operation.operation_id
         if name in found:
-            procedure = operation.procedure
+            procedure = operation.called
             name = convention.operation_id(f"{procedure.database}_{procedure.schema}_{name}")
         number = 2
         unique = name

@@ -1,4 +1,4 @@
-"""What the catalog knows of a procedure or function."""
+"""A procedure or function as the database's catalog describes it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Parameter:
 
     @property
     def is_input(self) -> bool:
-        """Whether a client may send it. What only goes to HTTP is never read from a request."""
+        """Whether a client may send it. An output that becomes a header or status is not read."""
         return self.direction is not Direction.OUT and not (
             self.direction is Direction.INOUT and self.folded in HTTP_OUTPUTS
         )
@@ -52,7 +52,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Result:
-    """What a call returns. columns: of the first result set; None: only a call shows them.
+    """The result of a call. columns: of the first result set; None: only a call shows them.
 
     empty: it returns no result set, by declaration. many: several result sets (@results many).
     rows: whether a set of rows is declared; False: exactly one row; None: not declared.
@@ -77,7 +77,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Tags:
-    """What a description's @ lines declare. routes: (method, path) of each @route."""
+    """The @ lines of a description. routes: (method, path) of each @route."""
 
     routes: tuple[tuple[str, str], ...] = ()
     private: bool = False

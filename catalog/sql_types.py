@@ -115,14 +115,14 @@ def _t_sql(name: str, first: int | None, second: int | None, is_max: bool) -> Pa
         length = first or 1
         return ParameterType(f"{name}({length})", kind, length=length, units=units)
     if name in T_SQL_FRACTIONS:
-        scale = 7 if first is None else first
-        return ParameterType(f"{name}({scale})", T_SQL_FRACTIONS[name], scale=scale)
+        digits = 7 if first is None else first
+        return ParameterType(f"{name}({digits})", T_SQL_FRACTIONS[name], scale=digits)
     if name in T_SQL_DATES:
         kind, least, most, scale = T_SQL_DATES[name]
         return ParameterType(name, kind, least=least, most=most, scale=scale)
     if name in MONEY:
-        most = MONEY[name]
-        return ParameterType(name, Kind.DECIMAL, -most - Decimal("0.0001"), most, scale=4)
+        limit = MONEY[name]
+        return ParameterType(name, Kind.DECIMAL, -limit - Decimal("0.0001"), limit, scale=4)
     if name in UNLIMITED:
         return ParameterType(name, UNLIMITED[name])
     if name == "uniqueidentifier":
@@ -157,8 +157,8 @@ def postgresql_type(written: str) -> ParameterType:
     if name in ("character varying", "character"):
         return ParameterType(written, Kind.TEXT, length=first)
     if name in POSTGRESQL_KINDS:
-        scale = 6 if name in ("time", "timestamp", "timestamptz") else None
-        return ParameterType(written, POSTGRESQL_KINDS[name], scale=scale)
+        digits = 6 if name in ("time", "timestamp", "timestamptz") else None
+        return ParameterType(written, POSTGRESQL_KINDS[name], scale=digits)
     if name == "tinyint":
         return unsupported(written)
     number = _number(name, first, int(found[3]) if found[3] else None, default_precision=None)
@@ -180,8 +180,8 @@ def _number(
         if precision is None:
             return ParameterType("numeric", Kind.DECIMAL)
         scale = second or 0
-        most = (Decimal(10) ** precision - 1).scaleb(-scale)
+        limit = (Decimal(10) ** precision - 1).scaleb(-scale)
         return ParameterType(
-            f"decimal({precision},{scale})", Kind.DECIMAL, -most, most, scale=scale
+            f"decimal({precision},{scale})", Kind.DECIMAL, -limit, limit, scale=scale
         )
     return None

@@ -43,7 +43,8 @@ def from_json(kind: ParameterType, value: Any) -> Any:
     """
     if value is None:
         return None
-    return _FROM_JSON.get(kind.kind, _text_from_json)(kind, value)
+    read: Callable[[ParameterType, Any], Any] = _FROM_JSON.get(kind.kind, _text_from_json)
+    return read(kind, value)
 
 
 def from_text(kind: ParameterType, texts: Sequence[str]) -> Any:
@@ -68,11 +69,16 @@ def _integer(kind: ParameterType, value: int) -> int:
 def _integer_from_json(kind: ParameterType, value: Any) -> int:
     # To JSON, 7.0 is as whole a number as 7.
     is_fractional = isinstance(value, float | Decimal)
-    if is_fractional and math.isfinite(value) and abs(value) < 1e30 and value == int(value):
+    if is_fractional and _is_finite(value) and abs(value) < 1e30 and value == int(value):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueFault(f"must be an integer from {kind.least} to {kind.most}")
     return _integer(kind, value)
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    # math.isfinite() raises for a signaling NaN.
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
 
 
 def _integer_from_text(kind: ParameterType, text: str) -> int:
@@ -131,9 +137,10 @@ def _float_from_json(kind: ParameterType, value: Any) -> float:
     if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         raise ValueFault("must be a number")
     try:
-        return _float(kind, float(value))
-    except OverflowError:
+        double = float(value)
+    except (OverflowError, ValueError):  # an integer beyond a double; a signaling NaN
         raise ValueFault("must be a number that a double can hold") from None
+    return _float(kind, double)
 
 
 def _float_from_text(kind: ParameterType, text: str) -> float:
@@ -314,6 +321,7 @@ def _written(value: Any) -> str:
 def _array_from_json(kind: ParameterType, value: Any) -> str:
     if not isinstance(value, list):
         raise ValueFault("must be an array")
+    assert kind.element is not None
     items = []
     for number, item in enumerate(value):
         try:

@@ -40,7 +40,7 @@ COMMIT;
 
 
 def deploy_and_fill(cluster: EmbeddedCluster) -> None:
-    """Run sql/postgresql/ and load what of the sample was never loaded. May run again."""
+    """Run the scripts of SCRIPTS and load the missing parts of the sample. Idempotent."""
     for script in [script for folder in SCRIPTS for script in sorted(folder.glob("*.sql"))]:
         text = script.read_text(encoding="utf-8")
         cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))

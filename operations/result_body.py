@@ -21,7 +21,7 @@ ENCODED = ("row_to_json",)
 
 
 class ContractBreach(Exception):
-    """A procedure returned what can't be a response; the message is a sentence for the log."""
+    """A procedure's result can't become a response; the message is a sentence for the log."""
 
 
 class ResultBody(NamedTuple):
@@ -41,8 +41,7 @@ class ResultBody(NamedTuple):
 
 def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBody:
     """Raises ContractBreach."""
-    procedure = operation.procedure
-    assert procedure is not None
+    procedure = operation.called
     sets = list(results)
     outputs: dict[str, Any] = {}
     if procedure.outputs:

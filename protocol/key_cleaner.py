@@ -56,4 +56,7 @@ class KeyCleaner:
             except Exception as error:
                 log.warning("%s deleted no expired idempotency keys: %s", name, error)
 
+        self._start(run)
+
+    def _start(self, run: Callable[[], None]) -> None:
         threading.Thread(target=run, name="key-cleaner", daemon=True).start()

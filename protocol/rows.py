@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from database.statement import ResultColumn
+from protocol.formats import FORMULA_BEGINS
 
 
 class UnusableColumns(ValueError):
@@ -55,7 +56,7 @@ OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def _json(value: Any) -> Any:
-    """What orjson does not encode by itself."""
+    """A value that orjson does not encode by itself."""
     if isinstance(value, Decimal):
         return orjson.Fragment(format(value, "f")) if value.is_finite() else None
     if isinstance(value, (datetime, date, time)):
@@ -65,17 +66,32 @@ def _json(value: Any) -> Any:
     return str(value)
 
 
-def csv_text(names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> Iterator[str]:
-    """RFC 4180 with a header; null is an empty cell."""
+def csv_text(
+    names: Sequence[str],
+    batches: Iterable[Sequence[Sequence[Any]]],
+    *,
+    escapes_formulas: bool = False,
+) -> Iterator[str]:
+    """RFC 4180 with a header; null is an empty cell.
+
+    escapes_formulas: put an apostrophe before text that a spreadsheet would calculate.
+    """
+    cell = _escaped_cell if escapes_formulas else _cell
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(names)
     for batch in batches:
-        writer.writerows([[_cell(value) for value in row] for row in batch])
+        writer.writerows([[cell(value) for value in row] for row in batch])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _escaped_cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA_BEGINS):
+        return "'" + value
+    return _cell(value)
 
 
 def _cell(value: Any) -> Any:
@@ -107,7 +123,7 @@ def arrow_stream(
         yield _taken(sink)
         for batch in batches:
             arrays = [
-                pa.array([_arrow_value(row[place]) for row in batch], kind)
+                pa.array([row[place] for row in batch], kind)
                 if not pa.types.is_floating(kind)
                 else pa.array([None if row[place] is None else float(row[place]) for row in batch])
                 for place, kind in enumerate(types)
@@ -122,10 +138,6 @@ def _taken(sink: io.BytesIO) -> bytes:
     sink.seek(0)
     sink.truncate()
     return data
-
-
-def _arrow_value(value: Any) -> Any:
-    return value
 
 
 # PostgreSQL's numeric without a declared precision is described with this one.

@@ -34,8 +34,7 @@ class Call(NamedTuple):
 
     @property
     def procedure(self) -> Procedure:
-        assert self.operation.procedure is not None
-        return self.operation.procedure
+        return self.operation.called
 
     def statement(self, key: RequestKey | None = None) -> Statement:
         return statements.call(self.procedure, self.values, key=key, rows_as_json=True)

@@ -74,7 +74,8 @@ def _encoded(rows: Rows, batches: Batches, media_type: str) -> Iterator[bytes]:
     """Raises UnusableColumns before the first byte."""
     names = names_of(rows.columns)
     if media_type == CSV:
-        return (text.encode() for text in csv_text(names, batches))
+        escapes = current_app.config["CSV_ESCAPES_FORMULAS"]
+        return (t.encode() for t in csv_text(names, batches, escapes_formulas=escapes))
     if media_type == ARROW:
         return arrow_stream(rows.columns, batches)
     return (_ndjson if media_type == NDJSON else _json_array)(names, batches)

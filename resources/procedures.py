@@ -51,13 +51,13 @@ class Procedures(Resource):
 def serve(match: Match) -> Response:
     """The response of one operation. Raises Problem, and what ConnectionManager.execute() does."""
     operation = match.operation
-    assert operation is not None and operation.procedure is not None
+    assert operation is not None
     media_type, query = _media_type(operation)
     body = NO_BODY if operation.method in ("GET", "DELETE") else validation.any_json()
     bound = bind(operation, match.path, query, body)
     if bound.faults:
         raise _refused(bound.faults)
-    manager = current_app.extensions["databases"].manager(operation.procedure.database)
+    manager = current_app.extensions["databases"].manager(operation.called.database)
     call = Call(operation, bound.values, manager)
     if not operation.reads:
         return write_response(call)

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from catalog.discovery.postgresql import PostgreSQLReader
 from catalog.discovery.sqlserver import SqlServerReader
 
-READERS = {"sqlserver": SqlServerReader, "postgresql": PostgreSQLReader}
+READERS: dict[str, type[SqlServerReader] | type[PostgreSQLReader]] = {
+    "sqlserver": SqlServerReader,
+    "postgresql": PostgreSQLReader,
+}
 
 
 def reader_of(

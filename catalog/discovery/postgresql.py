@@ -124,7 +124,7 @@ def _procedure(database: str, row: Sequence[Any]) -> Procedure:
     )
     outs = []
     if is_function:
-        # What a function's OUT and INOUT parameters return is its columns.
+        # A function returns its OUT and INOUT parameters as columns.
         outs = [a for a in arguments if a["mode"] in ("o", "b", "t")]
         parameters = tuple(replace(p, direction=Direction.IN) for p in parameters)
     reads = described.tags.readonly or (is_function and volatility in "is")
@@ -177,7 +177,7 @@ def _unnamed(arguments: list[dict[str, Any]]) -> str:
 
 
 def _unanswerable(returns: str, returns_kind: str, has_columns: bool) -> str:
-    """Why what a function returns can't be answered; "" where it can."""
+    """Why a function's result can't become a response; "" where it can."""
     if returns == "record" and not has_columns:
         return "it returns record without the names of columns; declare RETURNS TABLE (…)"
     if returns == "refcursor" or (returns_kind == "p" and returns not in ("record", "void")):
@@ -186,7 +186,7 @@ def _unanswerable(returns: str, returns_kind: str, has_columns: bool) -> str:
 
 
 def _overloaded(same: list[Procedure]) -> Procedure:
-    """One of several of a name, which can't be told apart by the names of a request's members."""
+    """The refusal of overloads: the names of a request's members don't choose between them."""
     signatures = [
         f"{p.name}({', '.join(f'{a.name} {a.type.sql}'.strip() for a in p.inputs)})" for p in same
     ]

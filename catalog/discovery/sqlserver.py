@@ -95,7 +95,7 @@ class _Listed(NamedTuple):
 
 
 class _Texts(NamedTuple):
-    """What describes a procedure, and its parameters by their number from 1."""
+    """The descriptions of a procedure, and of its parameters by their number from 1."""
 
     procedure: Description
     parameters: dict[int, str]
@@ -303,7 +303,7 @@ def _user_types(query: Query, views: _Views) -> _Types:
     if views.table_types:
         columns = defaultdict(list)
         for schema, name, column, base, *size, nullable, is_made in query(TABLE_TYPES):
-            # A client can't send what the table makes itself, and ODBC can't leave it out.
+            # A client can't send identity and computed columns, and ODBC can't leave them out.
             kind = unsupported(str(base)) if is_made or base is None else _sized(base, *size)
             columns[schema, name].append(Column(column, kind, bool(nullable)))
         for (schema, name), listed in columns.items():

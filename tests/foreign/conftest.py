@@ -87,6 +87,11 @@ def api(server: Server) -> Iterator[Api]:
         yield client
 
 
+def family_and_text(engine: str, shop: dict[str, str]) -> tuple[str, str]:
+    (text,) = shop.values()
+    return engine, text
+
+
 def _flask(settings: dict[str, str], *words: object) -> None:
     command = [sys.executable, "-m", "flask", "--app", "app", *map(str, words)]
     done = subprocess.run(
