@@ -80,7 +80,9 @@ def any_json() -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_twins(pairs)
+    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twins:
+        _refuse_twins(twins)
     return dict(pairs)
 
 
