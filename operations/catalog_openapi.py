@@ -129,8 +129,10 @@ def _parameters(operation: Operation) -> Iterator[Json]:
 
 
 def _described(parameter: Parameter) -> Json:
-    default = f"Default: {parameter.default}." if parameter.default is not None else ""
-    text = " ".join(filter(None, (parameter.description, default)))
+    text = parameter.description.rstrip(". ")
+    default = parameter.default
+    if default is not None and not default.upper().startswith("NULL"):
+        text += f"{'. ' if text else ''}Default: {default}"
     return {"description": text} if text else {}
 
 
