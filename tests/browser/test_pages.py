@@ -15,7 +15,7 @@ from testkit.server import Server
 
 PATIENCE_SECONDS = 30
 BROWSERS = ("chromium", "google-chrome")
-OPERATION = "#operations-customer-get-customer-customer_id"
+OPERATION = "#operations-customer-getCustomer"
 QUIET = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
