@@ -25,6 +25,22 @@ STATUSES = {"invalid-body": 400}
 ANY_OBJECT: Json = {"type": "object"}
 # A query parameter's text is JSON; generic tools ignore the format.
 JSON_TEXT: Json = {"type": "string", "format": "json"}
+# A value of each kind for the example of a body.
+SAMPLES: Mapping[Kind, Any] = {
+    Kind.INTEGER: 1,
+    Kind.DECIMAL: 1,
+    Kind.FLOAT: 1.5,
+    Kind.BOOLEAN: True,
+    Kind.TEXT: "text",
+    Kind.UUID: "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    Kind.DATE: "2026-01-31",
+    Kind.TIME: "13:45:00",
+    Kind.TIMESTAMP: "2026-01-31T13:45:00",
+    Kind.TIMESTAMPTZ: "2026-01-31T13:45:00Z",
+    Kind.BINARY: "",
+    Kind.JSON: {},
+    Kind.XML: "<a/>",
+}
 
 
 def streams(operation: Operation) -> bool:
@@ -154,10 +170,22 @@ def _body(operation: Operation, operation_id: str, schemas: Json) -> Json:
         made = object_schema(operation.body)
         for parameter in operation.body:
             made["properties"][parameter.name] |= _described(parameter)
+        made["examples"] = [{p.name: _sample(p.type) for p in operation.body}]
         schema, required = _named(made, operation_id, "Body", schemas), bool(made["required"])
     else:
         return {}
     return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}
+
+
+def _sample(kind: ParameterType) -> Any:
+    if kind.kind is Kind.ARRAY and kind.element is not None:
+        return [_sample(kind.element)]
+    if kind.kind is Kind.TABLE:
+        return [{column.name: _sample(column.type) for column in kind.columns}]
+    found = SAMPLES[kind.kind]
+    if kind.kind in (Kind.INTEGER, Kind.DECIMAL) and kind.most is not None:
+        return found if kind.most >= found else 0
+    return found[: kind.length] if kind.kind is Kind.TEXT else found
 
 
 def _named(schema: Json, operation_id: str, what: str, schemas: Json) -> Json:

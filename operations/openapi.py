@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from inspect import cleandoc, getmodule
-from typing import Any, NamedTuple, get_origin
+from typing import Any, Literal, NamedTuple, get_origin
 
 from flask import Flask
 from pydantic import BaseModel, TypeAdapter
@@ -283,7 +283,8 @@ class _Schemas:
         for declared in operations:
             kinds += [*declared.path.values(), declared.body, declared.answer]
         # By identity: a type such as Annotated[…] need not be hashable.
-        inputs = [(id(k), "validation", TypeAdapter(k)) for k in kinds if k is not None]
+        mode: Literal["validation"] = "validation"
+        inputs = [(id(k), mode, TypeAdapter(k)) for k in kinds if k is not None]
         made, defined = TypeAdapter.json_schemas(
             inputs, ref_template="#/components/schemas/{model}", schema_generator=_Plain
         )

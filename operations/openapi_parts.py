@@ -53,7 +53,9 @@ def problem_responses(slugs: Iterable[str], statuses: Mapping[str, int] | None =
         found = PROBLEM_TYPES[slug]
         by_status[(statuses or {}).get(slug, found.status)].append(found)
     return {
-        str(status): problem_response("; ".join(f"`{t.slug}`: {t.meaning}" for t in types))
+        str(status): problem_response(
+            "; ".join(f"`{t.slug}`: {t.meaning.rstrip('.')}" for t in types)
+        )
         for status, types in sorted(by_status.items())
     }
 

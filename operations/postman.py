@@ -18,10 +18,10 @@ UNIQUE_NAME = "CustomerName"
 REMEMBER = """\
 const made = pm.response.headers.get("Location");
 if (made) pm.collectionVariables.set("{name}", made.split("/").pop());"""
-# Values for requests of an operation without an example, by the type in its schema.
-VALUES = {"integer": 1, "number": 1, "boolean": True, "string": "text", "array": [], "object": {}}
+# Values for parameters without an example, by the type or format in their schema.
+VALUES: dict[str, Any] = {"integer": 1, "number": 1, "boolean": True, "string": "text"}
 FORMATS = {
-    "uuid": "00000000-0000-0000-0000-000000000000",
+    "uuid": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
     "date": "2026-01-31",
     "date-time": "2026-01-31T13:45:00Z",
     "date-time-local": "2026-01-31T13:45:00",
@@ -69,7 +69,7 @@ def _creates(operation: Json) -> bool:
 
 
 def _item(path: str, method: str, operation: Json, success: str, document: Json) -> Json:
-    taken = {where: [] for where in ("path", "query", "header")}
+    taken: dict[str, list[Json]] = {where: [] for where in ("path", "query", "header")}
     for parameter in operation.get("parameters", ()):
         taken[parameter["in"]].append(parameter)
     created = CREATED.format(tag=operation["tags"][0])
@@ -78,7 +78,7 @@ def _item(path: str, method: str, operation: Json, success: str, document: Json)
         *_checks(operation, success, exact="4XX" not in operation["responses"]),
         *(REMEMBER.replace("{name}", created).splitlines() if creates else ()),
     ]
-    request = {
+    request: Json = {
         "method": method.upper(),
         "description": operation.get("description", operation["summary"]),
         "header": [_header(p) for p in taken["header"]],
@@ -159,35 +159,18 @@ def _value(schema: Json) -> str:
     known = (*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ()))
     found = next(iter((*known, *schema.get("enum", ()))), None)
     if found is None and "format" in schema:
-        found = _made_up(schema, {})
+        found = FORMATS.get(schema["format"], VALUES.get(schema["type"], ""))
     if isinstance(found, bool):
         return str(found).lower()
     return ",".join(found) if isinstance(found, list) else str("" if found is None else found)
 
 
 def _example(schema: Json, document: Json) -> Any:
-    """The example of a body's schema, or a value of its shape."""
+    """The example of a body's schema; every schema of a body with a name has one."""
     if "$ref" in schema:
-        named = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        return named["examples"][0] if "examples" in named else _made_up(named, document)
-    if "items" in schema:
-        return [_example(schema["items"], document)]
-    return _made_up(schema, document)
-
-
-def _made_up(schema: Json, document: Json) -> Any:
-    """A value for `schema`; of an object its required members only."""
-    kinds = schema.get("type", "object")
-    kind = kinds if isinstance(kinds, str) else kinds[0]
-    if kind == "object":
-        properties = schema.get("properties", {})
-        return {name: _made_up(properties[name], document) for name in schema.get("required", ())}
-    if kind == "string":
-        text = FORMATS.get(schema.get("format", ""), VALUES["string"])
-        return "" if "contentEncoding" in schema else text[: schema.get("maxLength")]
-    if kind in ("integer", "number"):
-        return max(schema.get("minimum", 1), 1)
-    return VALUES[kind]
+        name = schema["$ref"].rpartition("/")[2]
+        return document["components"]["schemas"][name]["examples"][0]
+    return [_example(schema["items"], document)] if "items" in schema else {}
 
 
 def _unique(example: Any) -> Any:

@@ -23,6 +23,7 @@ AssetName = Literal[
     "icon.svg",
     "landing.css",
     "landing.js",
+    "docs.css",
     "docs.js",
     "swagger-ui.css",
     "swagger-ui-bundle.js",

@@ -35,7 +35,7 @@ COMMENT ON FUNCTION api.get_order IS 'Returns one order.';
 CREATE FUNCTION api.create_order(customer varchar, amount numeric, note text DEFAULT NULL)
 RETURNS SETOF api.orders LANGUAGE sql AS $$
     INSERT INTO api.orders (customer, amount, note)
-    VALUES (coalesce(left($1, 40), ''), coalesce($2, 0), $3) RETURNING *
+    VALUES (coalesce(left($1, 40), ''), least(coalesce($2, 0), 99999999), $3) RETURNING *
 $$;
 COMMENT ON FUNCTION api.create_order IS
 'Creates an order.

@@ -1,9 +1,10 @@
-"""What the OpenAPI document can't say, told to Schemathesis. Loaded by its configuration.
+"""Hooks for what the OpenAPI document can't express. The configuration of Schemathesis loads them.
 
-Nothing here hides an answer: hooks change what is sent, and only where the document allows more
-than the API promises.
+They hide no response: they change requests only, and only where the document allows more than the
+API promises.
 """
 
+import json
 import re
 import uuid
 
@@ -14,7 +15,7 @@ from operations.request_models import INT_MAX
 from protocol.idempotency import IDEMPOTENCY_KEY
 
 FORM = "application/x-www-form-urlencoded"
-# Asking for less earns a 504, and is to be asked for.
+# A shorter deadline may end in a 504, which only a client that sends one should get.
 PATIENT_SECONDS = 20
 LONGEST_KEY = 200
 SHORTEST_LIMIT = 10
@@ -23,6 +24,11 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?")
 
 moments = st.datetimes().map(lambda moment: moment.isoformat())
 schemathesis.openapi.format("date-time-local", moments)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc"),
+    lambda inner: st.lists(inner, max_size=3),
+)
+schemathesis.openapi.format("json", json_values.map(json.dumps))
 
 
 @schemathesis.hook
