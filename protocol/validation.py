@@ -80,10 +80,11 @@ def any_json() -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twins = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-    if twins:
-        _refuse_twins(twins)
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(name for name, _ in pairs)
+        _refuse_twins([name for name in found if times[name] > 1])
+    return found
 
 
 def _refuse_constant(name: str) -> None:
