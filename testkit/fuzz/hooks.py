@@ -33,7 +33,7 @@ schemathesis.openapi.format("json", json_values.map(json.dumps))
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """It can't write JSON into a field of this kind of form; of the other kind it can."""
+    """Schemathesis can't write JSON into a field of a URL-encoded form; multipart works."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation.get("requestBody", {"content": {}})["content"].pop(FORM, None)
@@ -54,11 +54,12 @@ def filter_case(context, case):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A number in the body is that of the path; a key is used once; patience is the default."""
+    """The key in the body equals that of the path, each Idempotency-Key is new, and no deadline is
+    shorter than PATIENT_SECONDS."""
     path = str((case.path_parameters or {}).get("customer_id"))
     case.body = _sendable(case.body, int(path) if path.isdigit() else 1)
     headers = case.headers or {}
-    # Schemathesis 4.32 makes up `0` where a pattern asks for quotes, and takes it for valid.
+    # Schemathesis 4.32 generates `0` where the pattern requires quotes, and treats it as valid.
     if case.meta and case.meta.generation.mode.is_positive and headers.get("If-Match") == "0":
         headers["If-Match"] = "*"
     key = headers.get("Idempotency-Key")
@@ -66,8 +67,8 @@ def before_call(context, case, kwargs):
         quote = '"' if key.startswith('"') else ""
         headers["Idempotency-Key"] = quote + uuid.uuid4().hex + key[len(quote) :][-LONGEST_KEY:]
     timeout = headers.get("Request-Timeout")
-    asked = float(timeout) if NUMBER.fullmatch(str(timeout)) else PATIENT_SECONDS
-    if 0 < asked < PATIENT_SECONDS:
+    seconds = float(timeout) if NUMBER.fullmatch(str(timeout)) else PATIENT_SECONDS
+    if 0 < seconds < PATIENT_SECONDS:
         headers["Request-Timeout"] = str(PATIENT_SECONDS)
 
 
