@@ -105,6 +105,9 @@ class Application(Flask):
                 return super().dispatch_request()
             if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
                 return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})
+            # Here, because a view has no method TRACE to raise it.
+            if match.failure is not None:
+                raise match.failure
         return cast(ResponseReturnValue, self.view_functions[PROCEDURES]())
 
     def raise_routing_exception(self, request: Request) -> NoReturn:

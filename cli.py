@@ -258,8 +258,8 @@ def _no_token(target: Target, error: Exception) -> str:
 def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) -> None:
     """Run SQL FILEs in a database, batch by batch, in the given order; stop at the first error.
 
-    Without a connection string NAME is embedded. There the API may then use what the schemas of
-    EXPOSED_SCHEMAS hold; anywhere else the files grant it.
+    Without a connection string NAME is embedded, and the API gets the rights to the schemas of
+    EXPOSED_SCHEMAS. In every other database the files must grant them.
     """
     import pyodbc
 
@@ -292,9 +292,9 @@ def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) 
 
 
 def _open_to_the_api(connection: "pyodbc.Connection") -> None:
-    """Let the API's role use the exposed schemas of the embedded default.
+    """Grant the API's role the exposed schemas of the embedded default.
 
-    As ownership chaining would on SQL Server, so that procedures reach the tables beside them.
+    Procedures then reach the tables of their schema, as ownership chaining allows on SQL Server.
     The sample's own schemas keep the grants of their scripts.
     """
     from databases import EMBEDDED
@@ -400,13 +400,18 @@ def _breaks_contract(
     return bool(changes)
 
 
-def _operations(procedures: "dict[str, list[Procedure]]") -> "Catalog":
-    """The operations of all databases together. Raises CatalogError for a conflict."""
+def _operations(
+    procedures: "dict[str, list[Procedure]]", keyed: set[str] | None = None
+) -> "Catalog":
+    """The operations of all databases together. Raises CatalogError for a conflict.
+
+    keyed: the databases whose key table is usable; None: not known, and all are assumed.
+    """
     from catalog.operations import build
     from operations.python_routes import python_routes
 
     listed = [procedure for found in procedures.values() for procedure in found]
-    return build(listed, taken=python_routes(current_app))
+    return build(listed, taken=python_routes(current_app), keyed=keyed)
 
 
 def _read_procedures(connection: "pyodbc.Connection", name: str) -> "list[Procedure]":
@@ -421,8 +426,45 @@ def _read_procedures(connection: "pyodbc.Connection", name: str) -> "list[Proced
     return reader_of(dialect_of(connection).name, name, schemas).read(query_on(connection))
 
 
+def _read_catalog() -> "Catalog":
+    """The catalog of every database that is served, with the rights of the API itself.
+
+    Raises ClickException for a database that can't be read, or for two procedures of one route.
+    """
+    import pyodbc
+
+    from catalog import CatalogError, query_on
+    from catalog.statements import key_table_usable
+    from database.dialects import dialect_of
+
+    procedures = {}
+    keyed = set()
+    databases = current_app.extensions["databases"]
+    for name in databases.names():
+        if not databases.schemas_of(name):
+            continue
+        found = _served(name)
+        assert found is not None, "a database of names() is served"
+        connection = _open(found)
+        try:
+            procedures[name] = _read_procedures(connection, name)
+            usable = key_table_usable(dialect_of(connection).name)
+            if query_on(connection)(usable)[0][0]:
+                keyed.add(name)
+        except pyodbc.Error as error:
+            raise click.ClickException(
+                f"The procedures of {name} could not be read: {error.args[-1]}"
+            ) from error
+        finally:
+            connection.close()
+    try:
+        return _operations(procedures, keyed)
+    except CatalogError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @click.command("procedures")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @click.option(
     *("--lock", "lock_file"),
     metavar="FILE",
@@ -432,27 +474,10 @@ def _read_procedures(connection: "pyodbc.Connection", name: str) -> "list[Proced
 @with_appcontext
 def procedures_command(*, as_json: bool, lock_file: Path | None) -> None:
     """Print the route of each procedure of EXPOSED_SCHEMAS, or the reason why it has none."""
-    import pyodbc
-
-    from catalog import CatalogError
     from catalog.contract_lock import lock
     from catalog.listing import document, table
 
-    procedures = {}
-    for name in current_app.extensions["databases"].names():
-        connection = _open(_served(name))
-        try:
-            procedures[name] = _read_procedures(connection, name)
-        except pyodbc.Error as error:
-            raise click.ClickException(
-                f"The procedures of {name} could not be read: {error.args[-1]}"
-            ) from error
-        finally:
-            connection.close()
-    try:
-        found = _operations(procedures)
-    except CatalogError as error:
-        raise click.ClickException(str(error)) from error
+    found = _read_catalog()
     if lock_file is not None:
         lock_file.write_text(lock(found.operations), encoding="utf-8")
         click.echo(f"Wrote {len(found.operations)} operations to {lock_file}.")
@@ -603,13 +628,13 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
 
 
 @click.command("openapi")
-@click.option("--postman", is_flag=True, help="As a Postman collection.")
+@click.option("--postman", is_flag=True, help="Print a Postman collection instead.")
 @with_appcontext
 def openapi_command(postman: bool) -> None:
-    """Print the OpenAPI document of the routes."""
+    """Print the OpenAPI document of all routes, read from the databases now."""
     from operations.openapi import document
     from operations.postman import collection
 
-    made = document(current_app)
+    made = document(current_app, _read_catalog().operations)
     made = collection(made) if postman else made
     click.echo(json.dumps(made, indent=2, ensure_ascii=False))

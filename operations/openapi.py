@@ -1,22 +1,33 @@
-"""The OpenAPI 3.1 document, made from what the routes declare and the problems there are."""
+"""The OpenAPI 3.1 document of every operation: those of Python resources, then the catalog's."""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from inspect import cleandoc, getmodule
-from typing import Any
+from typing import Any, Literal, NamedTuple, get_origin
 
 from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from authentication.api_keys import HEADER as API_KEY_HEADER
+from catalog.operation import Operation as CatalogOperation
+from operations import catalog_openapi
+from operations.names import operation_id, unique
+from operations.openapi_parts import (
+    CLOSED_PROBLEMS,
+    IF_MATCH,
+    Json,
+    header,
+    idempotency_key_header,
+    problem_responses,
+    request_timeout_header,
+    response_headers,
+)
 from operations.operation import Operation
 from operations.response_models import Document, ProblemDetails
 from protocol.authorization import group_of
 from protocol.formats import JSON, NDJSON
-from protocol.idempotency import IDEMPOTENCY_KEY
-from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
 from protocol.validation import FORM_FIELD, FORMS
 
 TITLE = "SQL procedures API"
@@ -31,41 +42,91 @@ SCHEMES = {
     "easyauth": BEARER,
 }
 DESCRIPTION = """\
-JSON in, a stored procedure, JSON out. Every error is a problem (RFC 9457). A write with an
-`Idempotency-Key` is done once, however often it is sent. HEAD works wherever GET does; ask
-OPTIONS for what a route allows."""
+Stored procedures as a JSON API. Every error is a problem (RFC 9457). Where a write takes an
+`Idempotency-Key`, repeating it with the same key does nothing a second time. HEAD works wherever
+GET does; OPTIONS lists the methods of a route."""
 
 
-def operations(app: Flask) -> Iterator[tuple[str, str, type, Operation]]:
-    """(rule, method, resource, operation) of all routes, in the order of their registration."""
+class Declared(NamedTuple):
+    """An operation of a Python resource, with the rule and method that it serves."""
+
+    rule: str
+    method: str
+    resource: type
+    operation: Operation
+
+
+class Listed(NamedTuple):
+    """One operation, from Python or the catalog, under the names that every document uses."""
+
+    method: str
+    path: str
+    operation_id: str
+    tag: str
+    summary: str
+    source: Declared | CatalogOperation
+
+
+def python_operations(app: Flask) -> Iterator[Declared]:
+    """The documented operations of Python resources, in the order of their registration."""
     for rule in app.url_map.iter_rules():
         resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
         for method in METHODS:
             declared = getattr(getattr(resource, method, None), "operation", None)
-            if declared is not None:
-                yield rule.rule, method, resource, declared
+            if resource is not None and declared is not None and declared.documented:
+                yield Declared(rule.rule, method, resource, declared)
 
 
-def document(app: Flask) -> Document:
-    """The document of all that `app` serves by a declared operation."""
-    found = list(operations(app))
-    schemas = _Schemas(declared for _, _, _, declared in found)
+def listed(app: Flask, catalog: Collection[CatalogOperation] = ()) -> list[Listed]:
+    """Every operation; those of `catalog` come after the Python resources' own."""
+    found: list[Listed] = []
+    for declared in python_operations(app):
+        path = path_of(declared.rule)
+        is_list = get_origin(declared.operation.answer) is list
+        name = operation_id(declared.method, path, is_list=is_list)
+        summary = declared.operation.summary.rstrip(".")
+        tag = _module_of(declared.resource)[0]
+        found.append(Listed(declared.method, path, name, tag, summary, declared))
+    taken = {one.operation_id for one in found}
+    for operation, tag in catalog_openapi.tagged(catalog):
+        name = unique(operation.operation_id, taken)
+        taken.add(name)
+        summary = catalog_openapi.summary_of(operation)
+        found.append(
+            Listed(operation.method.lower(), operation.route, name, tag, summary, operation)
+        )
+    return found
+
+
+def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document:
+    """The document of all operations that `app` serves, with those of `catalog`."""
+    found = listed(app, catalog)
+    schemas = _Schemas(one.source.operation for one in found if isinstance(one.source, Declared))
     schemes = {name: SCHEMES[name] for name in app.extensions["authentication"].names}
-    paths: dict[str, dict[str, Any]] = defaultdict(dict)
-    tags = {}
-    for rule, method, resource, declared in found:
-        path = path_of(rule)
-        closed = group_of(rule, method.upper()) is not None
-        module = getmodule(resource)
-        tag = module.__name__.rpartition(".")[2]
-        tags[tag] = {"name": tag, "description": cleandoc(module.__doc__).splitlines()[0]}
-        paths[path][method] = {
-            "tags": [tag],
-            "summary": declared.summary.rstrip("."),
-            "operationId": "-".join([method, *re.findall(r"\w+", path)]),
+    paths: dict[str, Json] = defaultdict(dict)
+    tags: dict[str, Json] = {}
+    for one in found:
+        source = one.source
+        rule = source.rule if isinstance(source, Declared) else source.route
+        closed = group_of(rule, one.method.upper()) is not None
+        tag: Json = {"name": one.tag}
+        if isinstance(source, Declared):
+            tag["description"] = _module_of(source.resource)[1]
+            described = {
+                **_taken(one.method, source.operation, schemas),
+                "responses": _given(source, schemas, closed=closed),
+            }
+        else:
+            described = catalog_openapi.described(
+                source, one.operation_id, schemas.named, closed=closed
+            )
+        tags.setdefault(one.tag, tag)
+        paths[one.path][one.method] = {
+            "tags": [one.tag],
+            "summary": one.summary,
+            "operationId": one.operation_id,
             **({"security": [{name: []} for name in schemes]} if closed and schemes else {}),
-            **_taken(method, declared, schemas),
-            "responses": _given(method, resource, declared, schemas, closed=closed),
+            **described,
         }
     return {
         "openapi": "3.1.0",
@@ -82,16 +143,20 @@ def path_of(rule: str) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
-def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, Any]:
+def _module_of(resource: type) -> tuple[str, str]:
+    """The last part of the name of a resource's module, and the first line of its docstring."""
+    module = getmodule(resource)
+    assert module is not None, f"{resource} is in a module"
+    return module.__name__.rpartition(".")[2], cleandoc(module.__doc__ or "").partition("\n")[0]
+
+
+def _taken(method: str, declared: Operation, schemas: "_Schemas") -> Json:
     """Parameters and body."""
     parameters = [_path_parameter(n, schemas.of(k), method) for n, k in declared.path.items()]
     if declared.query is not None:
         parameters += _query_parameters(declared.query)
-    parameters += [
-        {"name": name, "in": "header", "description": text, "schema": schema}
-        for name, (text, schema) in _headers_taken(method, declared).items()
-    ]
-    taken: dict[str, Any] = {"parameters": parameters} if parameters else {}
+    parameters += _headers_taken(method, declared)
+    taken: Json = {"parameters": parameters} if parameters else {}
     if declared.body is not None:
         schema = schemas.of(declared.body)
         form = {
@@ -107,10 +172,10 @@ def _taken(method: str, declared: Operation, schemas: "_Schemas") -> dict[str, A
     return taken
 
 
-def _path_parameter(name: str, schema: dict[str, Any], method: str) -> dict[str, Any]:
+def _path_parameter(name: str, schema: Json, method: str) -> Json:
     parameter = {"name": name, "in": "path", "required": True, "schema": schema}
     if method in WRITES:
-        # Whoever tries a write out names the row: the example's would be changed or removed.
+        # No example: trying a write out would change or remove the example's row.
         parameter["schema"] = {k: v for k, v in schema.items() if k != "examples"}
     elif "examples" in schema:
         # Swagger UI fills in this one, and not the schema's.
@@ -118,7 +183,7 @@ def _path_parameter(name: str, schema: dict[str, Any], method: str) -> dict[str,
     return parameter
 
 
-def _query_parameters(query: type[BaseModel]) -> Iterator[dict[str, Any]]:
+def _query_parameters(query: type[BaseModel]) -> Iterator[Json]:
     model = query.model_json_schema(schema_generator=_Plain)
     for name, schema in model["properties"].items():
         parameter = {"name": name, "in": "query", "schema": _without_null(schema)}
@@ -131,70 +196,51 @@ def _query_parameters(query: type[BaseModel]) -> Iterator[dict[str, Any]]:
         yield parameter
 
 
-def _headers_taken(method: str, declared: Operation) -> dict[str, tuple[str, dict[str, Any]]]:
-    tag = {"type": "string", "pattern": r'^("[\x21\x23-\x7e]+"|\*)$'}
-    headers: dict[str, tuple[str, dict[str, Any]]] = {}
+def _headers_taken(method: str, declared: Operation) -> Iterator[Json]:
     if method in WRITES:
-        key = {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"}
-        headers["Idempotency-Key"] = ("The same key again is answered, not done, again.", key)
+        yield idempotency_key_header()
     if declared.tagged and declared.path:
         if method in WRITES:
-            headers["If-Match"] = ("Only if this is still its ETag.", tag)
+            yield header("If-Match", "Only if this is still its ETag.", IF_MATCH)
         else:
-            headers["If-None-Match"] = ("304 if this is still its ETag.", {"type": "string"})
-    headers["Request-Timeout"] = (
-        "Seconds after which to give up; the server's own deadline may be sooner.",
-        {"type": "number", "exclusiveMinimum": 0},
-    )
-    return headers
+            yield header("If-None-Match", "304 if this is still its ETag.", {"type": "string"})
+    yield request_timeout_header()
 
 
-def _given(
-    method: str, resource: type, declared: Operation, schemas: "_Schemas", *, closed: bool
-) -> dict[str, dict[str, Any]]:
+def _given(declared: Declared, schemas: "_Schemas", *, closed: bool) -> Json:
     """The responses, by status."""
-    answer = {} if declared.answer is None else {"schema": schemas.of(declared.answer)}
+    method, operation = declared.method, declared.operation
+    body = {} if operation.answer is None else {"schema": schemas.of(operation.answer)}
     content = {
-        kind: answer if kind == JSON else {"schema": {"type": "string"}}
-        for kind in declared.media_types
+        kind: body if kind == JSON else {"schema": {"type": "string"}}
+        for kind in operation.media_types
     }
-    responses = {str(declared.status): {"description": "Done", "content": content}}
-    for status in declared.also:
-        responses[str(status)] = {"description": "The same, with bad news", "content": content}
-    sent = _headers_given(method, declared)
-    if sent:
-        responses[str(declared.status)]["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in sent.items()
-        }
-    if declared.tagged and method == "get":
-        responses["304"] = {"description": "What the client has is current"}
-    by_status = defaultdict(list)
-    slugs = [*_problems(method, resource, declared), *declared.problems]
-    slugs += ["unauthenticated", "forbidden", "too-many-requests"] if closed else []
-    for slug in dict.fromkeys(slugs):
-        by_status[PROBLEM_TYPES[slug].status].append(PROBLEM_TYPES[slug])
-    problem = {MEDIA_TYPE: {"schema": schemas.of(ProblemDetails)}}
-    for status, types in sorted(by_status.items()):
-        text = "; ".join(f"`{t.slug}`: {t.meaning}" for t in types)
-        responses[str(status)] = {"description": text, "content": problem}
-    return responses
+    responses: Json = {str(operation.status): {"description": "Done", "content": content}}
+    for status in operation.also:
+        responses[str(status)] = {"description": "Not ready; same body as 200", "content": content}
+    responses[str(operation.status)] |= response_headers(_headers_given(method, operation))
+    if operation.tagged and method == "get":
+        responses["304"] = {"description": "The client's copy is current"}
+    slugs = [*_problems(declared), *operation.problems, *(CLOSED_PROBLEMS if closed else ())]
+    return responses | problem_responses(slugs)
 
 
 def _headers_given(method: str, declared: Operation) -> dict[str, str]:
-    headers = {}
+    headers: dict[str, str] = {}
     if declared.tagged and method != "delete":
-        headers["ETag"] = "For If-Match and If-None-Match."
+        headers["ETag"] = "Version of the row, for If-Match and If-None-Match."
     if declared.tagged and declared.status == 201:
-        headers["Location"] = "Of what was made."
+        headers["Location"] = "URL of the new row."
     if method in WRITES:
-        headers["Idempotency-Replayed"] = "`true` where the key's first answer is given again."
+        headers["Idempotency-Replayed"] = "`true` where the response is that of an earlier request."
     if "after" in getattr(declared.query, "model_fields", ()):
-        headers["Link"] = 'The next page, `rel="next"`, where there is one.'
+        headers["Link"] = 'URL of the next page, `rel="next"`, where there is one.'
     return headers
 
 
-def _problems(method: str, resource: type, declared: Operation) -> Iterable[str]:
-    """What can go wrong, from what is taken and asked."""
+def _problems(source: Declared) -> Iterator[str]:
+    """The problem types that follow from an operation's declaration."""
+    method, declared = source.method, source.operation
     yield "invalid-header"
     if declared.path:
         yield "not-found"
@@ -207,7 +253,7 @@ def _problems(method: str, resource: type, declared: Operation) -> Iterable[str]
         yield "request-timeout"
     if NDJSON in declared.media_types:
         yield from ("not-acceptable", "busy")
-    if hasattr(resource, "database"):
+    if hasattr(source.resource, "database"):
         yield from ("refused-value", "procedure-error", "internal")
         yield from ("unavailable", "not-configured", "deadline")
     if method in WRITES:
@@ -222,7 +268,7 @@ class _Plain(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
-    def default_schema(self, schema: Any) -> dict[str, Any]:
+    def default_schema(self, schema: Any) -> Json:
         made = super().default_schema(schema)
         if made.get("default", ...) is None:
             made.pop("default")
@@ -237,7 +283,8 @@ class _Schemas:
         for declared in operations:
             kinds += [*declared.path.values(), declared.body, declared.answer]
         # By identity: a type such as Annotated[…] need not be hashable.
-        inputs = [(id(k), "validation", TypeAdapter(k)) for k in kinds if k is not None]
+        mode: Literal["validation"] = "validation"
+        inputs = [(id(k), mode, TypeAdapter(k)) for k in kinds if k is not None]
         made, defined = TypeAdapter.json_schemas(
             inputs, ref_template="#/components/schemas/{model}", schema_generator=_Plain
         )
@@ -247,12 +294,12 @@ class _Schemas:
             for name, schema in defined.get("$defs", {}).items()
         }
 
-    def of(self, kind: Any) -> dict[str, Any]:
+    def of(self, kind: Any) -> Json:
         return self._made[id(kind)]
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """What a query can say: a parameter is there or not, never null."""
+def _without_null(schema: Json) -> Json:
+    """The schema of a query parameter, which may be absent but never null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     rest = {k: v for k, v in schema.items() if k != "anyOf"}
     return {**rest, **kinds[0]} if len(kinds) == 1 else dict(schema)

@@ -1,7 +1,8 @@
-"""What a method of a resource takes and gives: declared once, checked, and documented from it.
+"""Declares what a method of a resource takes and returns; requests are checked and documents made
+from the declaration.
 
-The signature is the declaration: `query` and `body` name schemas, what else there is names the
-type of a part of the path.
+The signature is the declaration: `query` and `body` name schemas, every other parameter names the
+type of a path parameter.
 """
 
 import functools
@@ -20,12 +21,13 @@ from protocol.problems import Problem
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of a resource. `summary` is its docstring's; None for what it does not take.
+    """One method of a resource. `summary` is its docstring; query and body: None without one.
 
-    answer: the type of what is answered with `status` as `media_types`, None for what is no JSON;
-    also: other statuses with the same answer.
-    tagged: single things with an entity tag, and preconditions on it.
+    answer: the type of the JSON body that is sent with `status` as one of `media_types`, None for
+    a body that is not JSON. also: other statuses with the same body.
+    tagged: one row with an entity tag, and preconditions on it.
     problems: slugs beyond those that follow from the rest.
+    documented: False for pages and their assets, which no API document lists.
     """
 
     summary: str
@@ -38,6 +40,7 @@ class Operation:
     media_types: tuple[str, ...]
     tagged: bool
     problems: tuple[str, ...]
+    documented: bool
 
 
 def operation(
@@ -48,10 +51,11 @@ def operation(
     media_types: tuple[str, ...] = (JSON,),
     tagged: bool = False,
     problems: tuple[str, ...] = (),
-) -> Callable[[Callable], Callable]:
-    """Declare a method: it is called with a checked path, `query` and `body`, or not at all."""
+    documented: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a method: it is called only with a valid path, `query` and `body`."""
 
-    def declare(method: Callable) -> Callable:
+    def declare(method: Callable[..., Any]) -> Callable[..., Any]:
         path = get_type_hints(method, include_extras=True)
         path.pop("return", None)
         query, body = path.pop("query", None), path.pop("body", None)
@@ -67,7 +71,7 @@ def operation(
                 given["body"] = validation.body(body)
             return method(self, **given)
 
-        checked.operation = Operation(
+        checked.operation = Operation(  # type: ignore[attr-defined]
             summary=method.__doc__ or "",
             path=path,
             query=query,
@@ -78,18 +82,19 @@ def operation(
             media_types=media_types,
             tagged=tagged,
             problems=problems,
+            documented=documented,
         )
         return checked
 
     return declare
 
 
-def _check_path(adapter: TypeAdapter, name: str, value: Any) -> None:
+def _check_path(adapter: TypeAdapter[Any], name: str, value: Any) -> None:
     try:
         adapter.validate_python(value)
     except ValidationError as error:
         fault = error.errors()[0]
         if fault["type"] == UNREADABLE:
             raise Problem("invalid-path", f"{name} {sentence(fault)}.") from None
-        # It can be read, but nothing can have that number or name.
+        # The value is well-formed, but outside of what any row can have.
         raise Problem("not-found", f"There is no such {name.removesuffix('_id')}.") from None

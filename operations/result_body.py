@@ -63,7 +63,7 @@ def result_body(operation: Operation, results: Sequence[ResultSet]) -> ResultBod
             body = b'{"items":' + items + b',"outputs":' + json_value(outputs) + b"}"
             # Outputs are an answer, with or without rows.
             rows = max(1, len(sets[0].rows)) if sets else 1
-        elif not sets:
+        elif not sets or procedure.result.empty:
             return ResultBody(None, None, **_headers(http))
         else:
             body, rows = _array(sets[0], http), len(sets[0].rows)

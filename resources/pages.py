@@ -1,13 +1,15 @@
-"""For people: the landing page and the documentation to try out. Nothing comes from elsewhere."""
+"""The landing page, the OpenAPI document and Swagger UI, without a file from another host."""
 
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from flask import Response, current_app, render_template, request, url_for
 from flask_restful import Resource
 
-from operations.openapi import TITLE, VERSION, document
+from operations.catalog_routes import FIRST_READ_SECONDS
+from operations.openapi import TITLE, VERSION, document, listed
 from operations.operation import operation
 from operations.response_models import Document, Welcome
 from protocol.authorization import opens
@@ -21,11 +23,14 @@ AssetName = Literal[
     "icon.svg",
     "landing.css",
     "landing.js",
+    "docs.css",
     "docs.js",
     "swagger-ui.css",
     "swagger-ui-bundle.js",
 ]
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+# More operations than these are listed in the documentation only.
+MOST_LINES = 24
 # Swagger UI draws with inline styles and icons in data: URLs; scripts come from files only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
@@ -35,11 +40,11 @@ CONTENT_SECURITY_POLICY = (
 
 
 class Landing(Resource):
-    """The way in."""
+    """The landing page."""
 
-    @operation(Welcome, media_types=(JSON, HTML))
+    @operation(Welcome, media_types=(JSON, HTML), documented=False)
     def get(self) -> Response:
-        """What there is and where: a page for browsers, else JSON."""
+        """Links to the routes and the state of the databases: a page for browsers, else JSON."""
         # No probe of the databases: App Service's Always On requests this route every five
         # minutes, and each login would keep a serverless database from pausing.
         links = {
@@ -66,6 +71,8 @@ class Landing(Resource):
                 root=root,
                 sources=databases,
                 embedded=EMBEDDED_SOURCE in databases.values(),
+                procedures=_procedure_lines(),
+                most=MOST_LINES,
             )
         else:
             welcome = {"name": TITLE, "version": VERSION, "links": links, "databases": databases}
@@ -76,30 +83,36 @@ class Landing(Resource):
 
 
 class OpenApi(Resource):
-    """The OpenAPI document."""
+    """The OpenAPI document of Python resources and of the catalog as it is now."""
 
     @operation(Document)
     def get(self) -> Response:
         """The API in OpenAPI 3.1."""
-        kept = current_app.extensions
-        if "openapi" not in kept:
-            kept["openapi"] = document(current_app)
-        return Response(compact(kept["openapi"]), mimetype=JSON)
+        live = current_app.extensions["catalog"].live
+        live.touch()
+        if live.unread:
+            live.wait_until_read(FIRST_READ_SECONDS)
+        catalog = live.current
+        made, text = current_app.extensions.get("openapi", (None, ""))
+        if made is not catalog:
+            text = compact(document(current_app, catalog.operations))
+            current_app.extensions["openapi"] = catalog, text
+        return Response(text, mimetype=JSON)
 
 
 class Docs(Resource):
     """Swagger UI over the OpenAPI document."""
 
-    @operation(None, media_types=(HTML,))
+    @operation(None, media_types=(HTML,), documented=False)
     def get(self) -> Response:
-        """The documentation, to try out in a browser."""
+        """Interactive documentation of every operation."""
         return _page("docs.html")
 
 
 class Asset(Resource):
     """The files of the pages."""
 
-    @operation(None, media_types=tuple(MEDIA_TYPES.values()))
+    @operation(None, media_types=tuple(MEDIA_TYPES.values()), documented=False)
     def get(self, name: AssetName) -> Response:
         """A style sheet, script or icon of the pages."""
         folder = SWAGGER_UI if name.startswith("swagger-ui") else OWN
@@ -109,6 +122,22 @@ class Asset(Resource):
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.add_etag()
         return response.make_conditional(request)
+
+
+def _procedure_lines() -> list[dict[str, str]]:
+    """Method, route, summary and link of each operation of the catalog."""
+    # Not touched: a page that is polled must not keep a serverless database awake.
+    operations = current_app.extensions["catalog"].live.current.operations
+    own = len(listed(current_app))
+    return [
+        {
+            "method": one.method.upper(),
+            "route": one.path,
+            "summary": one.summary,
+            "link": f"{url_for('docs')}#/{quote(one.tag)}/{quote(one.operation_id)}",
+        }
+        for one in listed(current_app, operations)[own:]
+    ]
 
 
 def _page(template: str, **values: object) -> Response:

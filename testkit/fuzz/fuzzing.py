@@ -1,4 +1,4 @@
-"""Schemathesis against a running server, by the OpenAPI document that it serves itself."""
+"""Runs Schemathesis against a server, with the OpenAPI document that the server returns."""
 
 import os
 import re
@@ -14,7 +14,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 @dataclass(frozen=True)
 class Outcome:
-    """passed: no check failed; cases: how many requests were made up; report: what it printed."""
+    """passed: no check failed. cases: number of generated requests. report: the tool's output."""
 
     passed: bool
     cases: int
@@ -22,9 +22,9 @@ class Outcome:
 
 
 def fuzz(url: str, *, max_examples: int, seed: int | None = None) -> Outcome:
-    """Up to `max_examples` made-up cases per operation and phase, with all checks.
+    """Send up to `max_examples` generated requests per operation and phase, with all checks.
 
-    seed: the same seed makes the same cases.
+    seed: the same seed generates the same requests.
     """
     run = subprocess.run(
         [

@@ -1,9 +1,10 @@
-"""What the OpenAPI document can't say, told to Schemathesis. Loaded by its configuration.
+"""Hooks for what the OpenAPI document can't express. The configuration of Schemathesis loads them.
 
-Nothing here hides an answer: hooks change what is sent, and only where the document allows more
-than the API promises.
+They hide no response: they change requests only, and only where the document allows more than the
+API promises.
 """
 
+import json
 import re
 import uuid
 
@@ -14,7 +15,7 @@ from operations.request_models import INT_MAX
 from protocol.idempotency import IDEMPOTENCY_KEY
 
 FORM = "application/x-www-form-urlencoded"
-# Asking for less earns a 504, and is to be asked for.
+# A shorter deadline may end in a 504, which only a client that sends one should get.
 PATIENT_SECONDS = 20
 LONGEST_KEY = 200
 SHORTEST_LIMIT = 10
@@ -23,11 +24,16 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?")
 
 moments = st.datetimes().map(lambda moment: moment.isoformat())
 schemathesis.openapi.format("date-time-local", moments)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc"),
+    lambda inner: st.lists(inner, max_size=3),
+)
+schemathesis.openapi.format("json", json_values.map(json.dumps))
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    """It can't write JSON into a field of this kind of form; of the other kind it can."""
+    """Schemathesis can't write JSON into a field of a URL-encoded form; multipart works."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation.get("requestBody", {"content": {}})["content"].pop(FORM, None)
@@ -48,11 +54,12 @@ def filter_case(context, case):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A number in the body is that of the path; a key is used once; patience is the default."""
+    """The key in the body equals that of the path, each Idempotency-Key is new, and no deadline is
+    shorter than PATIENT_SECONDS."""
     path = str((case.path_parameters or {}).get("customer_id"))
     case.body = _sendable(case.body, int(path) if path.isdigit() else 1)
     headers = case.headers or {}
-    # Schemathesis 4.32 makes up `0` where a pattern asks for quotes, and takes it for valid.
+    # Schemathesis 4.32 generates `0` where the pattern requires quotes, and treats it as valid.
     if case.meta and case.meta.generation.mode.is_positive and headers.get("If-Match") == "0":
         headers["If-Match"] = "*"
     key = headers.get("Idempotency-Key")
@@ -60,8 +67,8 @@ def before_call(context, case, kwargs):
         quote = '"' if key.startswith('"') else ""
         headers["Idempotency-Key"] = quote + uuid.uuid4().hex + key[len(quote) :][-LONGEST_KEY:]
     timeout = headers.get("Request-Timeout")
-    asked = float(timeout) if NUMBER.fullmatch(str(timeout)) else PATIENT_SECONDS
-    if 0 < asked < PATIENT_SECONDS:
+    seconds = float(timeout) if NUMBER.fullmatch(str(timeout)) else PATIENT_SECONDS
+    if 0 < seconds < PATIENT_SECONDS:
         headers["Request-Timeout"] = str(PATIENT_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What pages of other sites can have a person's browser do to an API without AUTH: nothing.
+"""Pages of other sites can't use a browser to reach an API without AUTH.
 
 In Chromium, which resolves every name of example sites to this machine.
 """

@@ -1,4 +1,4 @@
-"""Newman, which is Postman without its window, runs the collection from top to bottom."""
+"""Newman, the command line of Postman, runs the collection from top to bottom."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ NEWMAN = ROOT / "node_modules" / ".bin" / "newman"
 
 @pytest.fixture(scope="module")
 def own(run_folder, worker_id):
-    """A server of its own: the collection makes customers, whom other tests would count."""
+    """A server of its own: other tests would count the customers that the collection creates."""
     with Server(run_folder / f"newman-{worker_id}") as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""The pages as a person meets them: in Chromium, by clicking."""
+"""The pages in Chromium, by clicking."""
 
 import json
 import shutil
@@ -11,11 +11,12 @@ from selenium.webdriver.support import expected_conditions as met
 from selenium.webdriver.support.wait import WebDriverWait
 
 from operations.response_models import CUSTOMER_123
+from testkit.procedures import procedure_server
 from testkit.server import Server
 
 PATIENCE_SECONDS = 30
 BROWSERS = ("chromium", "google-chrome")
-OPERATION = "#operations-customer-get-customer-customer_id"
+OPERATION = "#operations-customer-getCustomer"
 QUIET = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -50,6 +51,22 @@ def browser(tmp_path_factory):
         yield opened
 
 
+@pytest.fixture(scope="module")
+def orders(run_folder, worker_id):
+    """A site that serves procedures of the catalog too."""
+    with procedure_server(run_folder / f"browser-orders-{worker_id}") as server:
+        yield server
+
+
+@contextmanager
+def phone(browser):
+    """The screen of a phone, 390 pixels wide."""
+    screen = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def wait(browser):
     return WebDriverWait(browser, PATIENCE_SECONDS)
 
@@ -64,7 +81,7 @@ def click(browser, selector):
 
 
 def complaints(browser):
-    """What the browser's console shows that is no mere remark, such as a refused script."""
+    """The errors in the browser's console, such as a refused script."""
     return [line["message"] for line in browser.get_log("browser") if line["level"] == "SEVERE"]
 
 
@@ -118,3 +135,26 @@ def test_every_link_of_the_landing_page_leads_somewhere(site, browser):
             "const [url, done] = arguments; fetch(url).then(r => done(r.status), done)", link
         )
         assert found == 200, link
+
+
+def test_the_landing_page_leads_to_each_procedure_in_the_documentation(orders, browser):
+    browser.get(orders.url)
+    lines = browser.find_elements(By.CSS_SELECTOR, "#procedures li")
+    texts = [" ".join(line.text.split()) for line in lines]
+    assert "GET /order/{order_id} Returns one order" in texts
+    assert "POST /order/{order_id}/approve Approves an order that is not on hold" in texts
+    click(browser, "#procedures a[href$='/order/getOrder']")
+    shown = (By.CSS_SELECTOR, "#operations-order-getOrder .parameters")
+    assert wait(browser).until(met.visibility_of_element_located(shown))
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/docs#/order/createOrder"])
+def test_a_page_fits_a_phone(orders, browser, path):
+    with phone(browser):
+        browser.get("about:blank")
+        browser.get(f"{orders.url}{path}")
+        place = "#health" if path == "/" else "#operations-order-createOrder .responses-table"
+        wait(browser).until(met.visibility_of_element_located((By.CSS_SELECTOR, place)))
+        width = browser.execute_script("return document.documentElement.scrollWidth")
+    assert width == 390

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from embedded.cluster import API_ROLE, OWNER
+from settings import ROOT
 
 SCRIPT = """
 CREATE TABLE api.orders (order_id int PRIMARY KEY, amount numeric(10,2));
@@ -17,6 +18,8 @@ CREATE FUNCTION api.get_interval(a interval) RETURNS int LANGUAGE sql AS 'SELECT
 CREATE PROCEDURE api.archive() LANGUAGE plpgsql AS 'BEGIN COMMIT; END';
 COMMENT ON PROCEDURE api.archive IS '@nontransactional';
 """
+NO_KEYS = "no. ERP lacks the key table: flask sql deploy --target ERP --keys makes it."
+KEYS = ROOT / "sql" / "keys" / "postgresql"
 
 
 @pytest.fixture
@@ -43,11 +46,11 @@ def test_procedures_are_listed_with_their_routes_or_the_reason(erp):
         ],
         [
             *("POST", "/order", "ERP: api.create_order"),
-            *("amount numeric (body), note? text (body)", "yes"),
+            *("amount numeric (body), note? text (body)", NO_KEYS),
         ],
         [
             *("PUT", "/order", "ERP: api.create_order"),
-            *("amount numeric (body), note? text (body)", "yes"),
+            *("amount numeric (body), note? text (body)", NO_KEYS),
         ],
         [
             *("GET", "/order/{order_id}", "ERP: api.get_order"),
@@ -96,6 +99,30 @@ def test_procedures_are_listed_for_programs(erp):
         "summary": "One order.",
     }
     assert [r["procedure"] for r in found["refused"]] == ["api.get_interval"]
+
+
+def test_exactly_once_is_promised_where_the_key_table_is_usable(erp):
+    flask, run = erp
+    run((KEYS / "010_keys.sql").read_text())
+    run((KEYS / "090_grants.sql").read_text().replace("$(AppName)", API_ROLE))
+    try:
+        found = json.loads(flask("procedures", "--json").output)["operations"]
+    finally:
+        run("DROP SCHEMA procedures_api CASCADE")
+    assert {o["operationId"]: o["exactlyOnce"] for o in found} == {
+        "archive": False,
+        "createOrder": True,
+        "putOrder": True,
+        "getOrder": False,
+    }
+
+
+def test_the_openapi_document_has_the_procedures_of_the_database(erp):
+    flask, _ = erp
+    done = flask("openapi")
+    assert done.exit_code == 0, done.output
+    order = json.loads(done.output)["paths"]["/order/{order_id}"]["get"]
+    assert (order["operationId"], order["summary"]) == ("getOrder", "One order")
 
 
 def test_without_a_procedure_the_setting_is_named(erp):

@@ -1,4 +1,4 @@
-"""What is wrong is refused whole: `python -m bench.malformed` asks ten thousand times."""
+"""Malformed requests are refused; `python -m bench.malformed` sends ten thousand."""
 
 from bench.malformed import hold_to_it
 

@@ -23,11 +23,13 @@ def test_it_is_what_flask_openapi_writes(folder):
 
 
 def test_what_it_changes_and_deletes_is_what_it_has_made():
-    asked = [item["request"] for item in requests(json.loads(COLLECTION.read_text()))]
-    changing = [r for r in asked if r["method"] != "GET" and "variable" in r["url"]]
+    sent = [item["request"] for item in requests(json.loads(COLLECTION.read_text()))]
+    changing = [r for r in sent if r["method"] != "GET" and "variable" in r["url"]]
     assert {r["method"] for r in changing} == {"PUT", "PATCH", "DELETE"}
     for request in changing:
-        assert [v["value"] for v in request["url"]["variable"]] == [f"{{{{{CREATED}}}}}"]
+        assert [v["value"] for v in request["url"]["variable"]] == [
+            f"{{{{{CREATED.format(tag='customer')}}}}}"
+        ]
 
 
 def test_every_request_of_it_has_a_test():
