@@ -22,6 +22,9 @@ CATALOG = "catalog"
 QUERY_SECONDS = 10.0
 # A request waits so long for a catalog that is being read for the first time.
 FIRST_READ_SECONDS = 2.0
+# A request for an unknown path waits so long for a catalog that is being read again, because its
+# procedure may have been created a moment ago.
+NEXT_READ_SECONDS = 1.0
 
 
 class Match(NamedTuple):
@@ -71,9 +74,13 @@ class CatalogRoutes:
         self.live.touch()
         if self.live.unread:
             self.live.wait_until_read(FIRST_READ_SECONDS)
+        method = "GET" if method == "HEAD" else method
         try:
-            method = "GET" if method == "HEAD" else method
-            operation, texts = self._map.bind("").match(path, method=method)
+            try:
+                operation, texts = self._map.bind("").match(path, method=method)
+            except (NotFound, MethodNotAllowed):
+                self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
+                operation, texts = self._map.bind("").match(path, method=method)
         except HTTPException as failure:
             unread = self.live.unread
             if unread and isinstance(failure, NotFound):

@@ -80,8 +80,11 @@ def any_json() -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_twins(pairs)
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        times = Counter(name for name, _ in pairs)
+        _refuse_twins([name for name in times if times[name] > 1])
+    return found
 
 
 def _refuse_constant(name: str) -> None:
