@@ -26,12 +26,12 @@ IGNORED_SIGNALS = "TESTS_IGNORED_SIGNALS"
 # those that share one server.
 FAST = (
     *("unit", "catalog/test_binding.py", "catalog/test_convention.py", "catalog/test_header.py"),
-    *("catalog/test_types.py", "contract/test_customers.py", "contract/test_taxidata.py"),
+    *("contract/test_customers.py", "contract/test_taxidata.py"),
 )
 # Files of tests/unit that start processes or databases.
 NOT_FAST = {
     *("test_azure_deploy.py", "test_cli.py", "test_containers.py", "test_embedded.py"),
-    *("test_documents_site.py", "test_sql_scripts.py", "test_suite.py"),
+    *("test_documents_site.py", "test_sql_scripts.py", "test_suite.py", "test_taxi_file.py"),
 }
 WATCH = pytest.StashKey[SecretWatch]()
 
