@@ -94,10 +94,17 @@ class Application(Flask):
     def dispatch_request(self) -> ResponseReturnValue:
         """The view of the request's route; where no Python resource has it, the catalog's."""
         match: Match | None = g.get("match")
-        if match is None or isinstance(match.failure, NotFound):
+        if match is None:
             return super().dispatch_request()
-        if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
-            return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})
+        if match.operation is None:
+            known_path = isinstance(request.routing_exception, MethodNotAllowed)
+            # No route of a catalog has an empty segment.
+            path = request.environ["PATH_INFO"]
+            no_route = path.endswith("/") or "//" in path
+            if known_path or no_route or isinstance(match.failure, NotFound):
+                return super().dispatch_request()
+            if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
+                return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})
         return self.view_functions[PROCEDURES]()
 
     def raise_routing_exception(self, request: Request) -> NoReturn:
@@ -167,6 +174,8 @@ def create_app(
     app.extensions["catalog"] = catalog = CatalogRoutes(taken=python_routes(app))
     if _serves():
         _refuse_strangers(settings)
+        if not any(map(databases.schemas_of, databases.names())):
+            _check_routes(app, settings)
         databases.open()
         catalog.start(databases, seconds=settings.catalog_seconds)
         _check_routes(app, settings)

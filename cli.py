@@ -131,7 +131,7 @@ def create_sql_database(target: str) -> None:
     if found.driver_family != "sqlserver" or not name:
         raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
     key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
-    connection = _open(replace(found, connection_string=str(given.replaced(key, "master"))))
+    connection = _open(replace(found, connection_string=str(given.replaced({key: "master"}))))
     try:
         created = create_database(connection, name)
     except pyodbc.Error as error:

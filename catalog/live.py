@@ -7,6 +7,7 @@ requests for catalog routes cause reads, so that a serverless database without r
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -82,7 +83,13 @@ class LiveCatalog:
         if not self._sources:
             return
         self._wanted.set()
-        threading.Thread(target=self._keep_reading, name="catalog", daemon=True).start()
+        weakref.finalize(self, self._wanted.set)
+        threading.Thread(
+            target=_keep_reading,
+            args=(weakref.ref(self), self._wanted),
+            name="catalog",
+            daemon=True,
+        ).start()
         self._read_once.wait(START_SECONDS)
         if self._conflict is not None:
             self.close()
@@ -154,15 +161,21 @@ class LiveCatalog:
         (self._keyed.add if keyed else self._keyed.discard)(source.name)
         return True
 
-    def _keep_reading(self) -> None:
-        while True:
-            self._wanted.wait()
-            if self._closed:
-                return
-            self._wanted.clear()
-            try:
-                self.refresh()
-            except Exception:
-                log.exception("the catalog could not be updated")
-            self._read_once.set()
-            self._up_to_date.set()
+    def _refresh_in_background(self) -> bool:
+        """Whether there may be another time."""
+        if self._closed:
+            return False
+        self._wanted.clear()
+        try:
+            self.refresh()
+        except Exception:
+            log.exception("the catalog could not be updated")
+        self._read_once.set()
+        self._up_to_date.set()
+        return True
+
+
+def _keep_reading(reference: weakref.ref[LiveCatalog], wanted: threading.Event) -> None:
+    """Refresh whenever it is wanted. A waiting thread does not keep the catalog alive."""
+    while wanted.wait() and (live := reference()) is not None and live._refresh_in_background():
+        del live

@@ -74,13 +74,9 @@ class CatalogRoutes:
         self.live.touch()
         if self.live.unread:
             self.live.wait_until_read(FIRST_READ_SECONDS)
-        method = "GET" if method == "HEAD" else method
         try:
-            try:
-                operation, texts = self._map.bind("").match(path, method=method)
-            except (NotFound, MethodNotAllowed):
-                self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
-                operation, texts = self._map.bind("").match(path, method=method)
+            method = "GET" if method == "HEAD" else method
+            operation, texts = self._find(path, method)
         except HTTPException as failure:
             unread = self.live.unread
             if unread and isinstance(failure, NotFound):
@@ -97,6 +93,13 @@ class CatalogRoutes:
         except NotFound:
             pass
         return []
+
+    def _find(self, path: str, method: str) -> tuple[Operation, Mapping[str, Any]]:
+        try:
+            return self._map.bind("").match(path, method=method)
+        except (NotFound, MethodNotAllowed):
+            self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
+            return self._map.bind("").match(path, method=method)
 
     def _changed(self, catalog: Catalog) -> None:
         rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]

@@ -83,7 +83,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         times = Counter(name for name, _ in pairs)
-        _refuse_twins([name for name in times if times[name] > 1])
+        _refuse_twins([name for name in found if times[name] > 1])
     return found
 
 

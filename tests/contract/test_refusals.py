@@ -168,7 +168,12 @@ def test_a_filter_that_can_not_be_read_is_refused_by_its_name(api, query):
 def nowhere(run_folder):
     """The API over a database that can't be reached: whoever asks it for a connection gets 503."""
     text = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"
-    settings = {"POSTGRESQLCONNSTR_WWIF": text, "POSTGRESQLCONNSTR_TAXI": text}
+    settings = {
+        "POSTGRESQLCONNSTR_WWIF": text,
+        "POSTGRESQLCONNSTR_TAXI": text,
+        # Where a catalog can't be read, any unknown path is a 503.
+        "EXPOSED_SCHEMAS": "ELSEWHERE:api",
+    }
     with Server(run_folder / "nowhere", **settings) as server, Api(server.url) as api:
         yield api
 

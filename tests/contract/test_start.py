@@ -35,7 +35,7 @@ WRONG = {
         " such as 24.",
     ),
     "a deadline for no route": (
-        {"ROUTE_DEADLINES": "/nowhere=3"},
+        {"ROUTE_DEADLINES": "/nowhere=3", "EXPOSED_SCHEMAS": "ELSEWHERE:api"},
         "ROUTE_DEADLINES names /nowhere, which is no route: use /, /assets/<name>, /customer,",
     ),
     "a deadline that is no number": (
@@ -128,7 +128,9 @@ def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):
         report = api.get("/health/ready").json()
         page = api.get("/", headers={"Accept": "text/html"}).text
     log = server.log.read_text()
-    assert log.count("The embedded sample with invented data serves customers and passengers") == 1
+    starts = log.count("Starting gunicorn")
+    line = "The embedded sample with invented data serves customers and passengers"
+    assert log.count(line) == starts
     sources = {database["source"] for database in report["databases"].values()}
     assert sources == {"embedded sample with invented data"}
     assert 'id="embedded"' in page

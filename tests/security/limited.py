@@ -12,8 +12,8 @@ import resource
 from pathlib import Path
 
 from app import create_app
+from testkit.memory import PEAK
 
-PEAK = "/peak-of-the-test"
 MOST_BYTES = 2 << 30
 
 resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))

@@ -9,7 +9,8 @@ import pytest
 from testkit.routes import application
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "FROB")
-PATHS = ("/customer//123", "//customer/123", "/customer//", "/taxidata//20", "/customer/123/")
+# Slashes at the end are redirected (tests/contract/test_first_mistakes.py).
+PATHS = ("/customer//123", "//customer/123", "/taxidata//20")
 
 
 @pytest.mark.parametrize("path", PATHS)

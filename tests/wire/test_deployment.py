@@ -158,7 +158,7 @@ def test_the_shipped_scripts_run_on_an_engine_without_it(
     deploy(
         connect(),
         ROOT / "sql" / name,
-        variables={"StorageAccount": "s", "Container": "c", "Path": "/p"},
+        variables={"StorageAccount": "s", "Container": "c", "Path": "/p", "StorageSuffix": "s"},
         report=lambda step: None,
         skip=("*grants*",),
     )

@@ -126,7 +126,9 @@ def flask_sql(server: TdsServer, driver: str, folder: Path, *words: str):
     return subprocess.run(
         [sys.executable, "-m", "flask", "--app", "app", "sql", *words],
         cwd=ROOT,
-        env=bare_environment(SQLAZURECONNSTR_TAXI=text, LOCAL_DIR=str(folder)),
+        env=bare_environment(
+            SQLAZURECONNSTR_TAXI=text, LOCAL_DIR=str(folder), EXPOSED_SCHEMAS="ELSEWHERE:api"
+        ),
         capture_output=True,
         text=True,
         timeout=60,
