@@ -43,3 +43,10 @@ def test_no_link_is_dead(name):
 
 def test_every_document_is_looked_at():
     assert {"README.md", "docs/azure.md", "CONTRIBUTING.md", "sample-usage.md"} <= set(FILES)
+
+
+def test_every_path_that_the_architecture_names_exists():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`([\w.]+(?:/[\w.]*)*(?:\.py|/))`", text))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
