@@ -62,6 +62,8 @@ class LiveCatalog:
         self._keyed: set[str] = set()
         self._wanted = threading.Event()
         self._read_once = threading.Event()
+        self._up_to_date = threading.Event()
+        self._up_to_date.set()
         self._conflict: CatalogError | None = None
         self._closed = False
         self._read_at = float("-inf")
@@ -100,12 +102,17 @@ class LiveCatalog:
 
     def touch(self) -> None:
         """A request is about to use the catalog: read it in the background if it is old."""
-        if time.monotonic() - self._read_at >= self._seconds:
+        if self._sources and time.monotonic() - self._read_at >= self._seconds:
+            self._up_to_date.clear()  # first, so that the read that follows sets it
             self._wanted.set()
 
     def wait_until_read(self, seconds: float) -> None:
         """Wait for the first read, if it has not ended."""
         self._read_once.wait(seconds)
+
+    def wait_until_up_to_date(self, seconds: float) -> None:
+        """Wait for the read that touch() began, if any."""
+        self._up_to_date.wait(seconds)
 
     def refresh_after_failure(self) -> bool:
         """Read now, unless that has just been done; whether the catalog may be another one."""
@@ -164,6 +171,7 @@ class LiveCatalog:
         except Exception:
             log.exception("the catalog could not be updated")
         self._read_once.set()
+        self._up_to_date.set()
         return True
 
 

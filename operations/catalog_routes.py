@@ -22,6 +22,9 @@ CATALOG = "catalog"
 QUERY_SECONDS = 10.0
 # A request waits so long for a catalog that is being read for the first time.
 FIRST_READ_SECONDS = 2.0
+# A request for an unknown path waits so long for a catalog that is being read again, because its
+# procedure may have been created a moment ago.
+NEXT_READ_SECONDS = 1.0
 
 
 class Match(NamedTuple):
@@ -73,7 +76,7 @@ class CatalogRoutes:
             self.live.wait_until_read(FIRST_READ_SECONDS)
         try:
             method = "GET" if method == "HEAD" else method
-            operation, texts = self._map.bind("").match(path, method=method)
+            operation, texts = self._find(path, method)
         except MethodNotAllowed as failure:
             return Match(failure=MethodNotAllowed(self._with_options(failure)))
         except HTTPException as failure:
@@ -96,6 +99,13 @@ class CatalogRoutes:
     @staticmethod
     def _with_options(error: MethodNotAllowed) -> list[str]:
         return sorted({*(error.valid_methods or ()), "OPTIONS"})
+
+    def _find(self, path: str, method: str) -> tuple[Operation, Mapping[str, Any]]:
+        try:
+            return self._map.bind("").match(path, method=method)
+        except (NotFound, MethodNotAllowed):
+            self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
+            return self._map.bind("").match(path, method=method)
 
     def _changed(self, catalog: Catalog) -> None:
         rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]

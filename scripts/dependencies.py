@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/dependencies.md: what a running API is made of, with licences, as installed here.
+"""Writes docs/licences.md: what a running API is made of, with licences, as installed here.
 
 Run as `.venv/bin/python scripts/dependencies.py` after a change of requirements.
 """
@@ -13,14 +13,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "docs" / "dependencies.md"
+TARGET = ROOT / "docs" / "licences.md"
 COLUMNS = "| package | version | licence | brought by |\n|---|---|---|---|\n"
 LISTS = {
     "What the API needs": "requirements.txt",
     "What traces need besides, where `TRACES_TO` is set": "requirements-tracing.txt",
 }
 HEAD = """\
-# Dependencies and their licences
+# Licences of the dependencies
 
 Written by `scripts/dependencies.py` from the metadata of the installed packages (Linux, Python \
 3.11); other versions of Python bring a few more or fewer.

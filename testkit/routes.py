@@ -10,7 +10,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from app import create_app
+from app import close_app, create_app
 from settings import read_settings
 
 Route = tuple[str, str]  # method and rule, such as ("GET", "/customer/<int:customer_id>")
@@ -23,8 +23,10 @@ def application(folder: Path) -> Iterator[Flask]:
     """The application in this process, over databases that nobody connects to."""
     environment = {"POSTGRESQLCONNSTR_WWIF": NOWHERE, "POSTGRESQLCONNSTR_TAXI": NOWHERE}
     app = create_app(read_settings({**environment, "LOCAL_DIR": str(folder)}))
-    yield app
-    app.extensions["databases"].close()
+    try:
+        yield app
+    finally:
+        close_app(app)
 
 
 def routes(app: Flask) -> set[Route]:

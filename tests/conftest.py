@@ -22,6 +22,17 @@ RUN_FOLDER = "TESTS_RUN_FOLDER"
 # The same for the signals that it was started to ignore: a background job of a script ignores
 # SIGINT and SIGQUIT, one under nohup SIGHUP.
 IGNORED_SIGNALS = "TESTS_IGNORED_SIGNALS"
+# `scripts/test --fast`: folders and files whose tests take milliseconds each, and of the contract
+# those that share one server.
+FAST = (
+    *("unit", "catalog/test_binding.py", "catalog/test_convention.py", "catalog/test_header.py"),
+    *("contract/test_customers.py", "contract/test_taxidata.py"),
+)
+# Files of tests/unit that start processes or databases.
+NOT_FAST = {
+    *("test_azure_deploy.py", "test_cli.py", "test_containers.py", "test_embedded.py"),
+    *("test_documents_site.py", "test_sql_scripts.py", "test_suite.py", "test_taxi_file.py"),
+}
 WATCH = pytest.StashKey[SecretWatch]()
 
 
@@ -38,6 +49,15 @@ def pytest_configure() -> None:
     folder = TESTS / f"run-{os.getpid()}"
     folder.mkdir()
     os.environ[RUN_FOLDER] = str(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(tests)
+        named = {place.as_posix(), place.parts[0]}
+        if named.intersection(FAST) and place.name not in NOT_FAST:
+            item.add_marker("fast")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

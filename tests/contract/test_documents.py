@@ -1,5 +1,5 @@
-"""Every code block of the documents is run or parsed; sample-usage.md has a test of its own, and
-test_tutorial runs the bash blocks of docs/procedures.md."""
+"""Every code block of the documents is run or parsed; README.md and sample-usage.md have tests of
+their own, and test_tutorial runs the bash blocks of docs/procedures.md."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from settings import ROOT, read_settings
 from testkit.engines import environment_of
 from testkit.routes import application, spoken_of
 
-PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "data" / "README.md"]
+PAGES = [ROOT / name for name in ("SECURITY.md", "CONTRIBUTING.md", "data/README.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What a page has in the place of a reader's own names; a shell would take it for redirections.

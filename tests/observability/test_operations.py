@@ -90,7 +90,7 @@ def test_every_way_to_retire_a_connection_is_a_total_of_the_pool():
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-tracing.txt"])
 def test_the_list_of_licences_is_of_what_is_required(name):
-    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
     required: dict[str, str] = {}
     lines = (ROOT / name).read_text(encoding="utf-8")
     # The first line of a package is for the newer subscribers, which the list is of.

@@ -144,5 +144,8 @@ def test_customer_123_is_the_example(described):
     assert customer["CustomerName"] == "Tailspin Toys (Roe Park, NY)"
 
 
-def test_the_version_is_that_of_the_project():
-    assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+def test_the_version_is_written_in_one_place():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert 'version = { attr = "operations.openapi.VERSION" }' in project
+    assert VERSION not in project
+    assert VERSION in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
