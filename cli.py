@@ -69,9 +69,11 @@ def deploy_sql(
     from database.connect.connection_string import ConnectionString
     from database.connect.credentials import cloud_of
     from database.dialects import dialect_of, server_of
-    from deploy.deployment import DeploymentError, deploy, plan
+    from deploy import DeploymentError
     from deploy.required_objects import policies
+    from deploy.runner import deploy
     from deploy.sample_rows import fill_empty
+    from deploy.scripts import plan
     from operations.required_objects import required_objects_of
 
     if sample and target != "WWIF":
@@ -131,7 +133,7 @@ def create_sql_database(target: str) -> None:
     if found.driver_family != "sqlserver" or not name:
         raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
     key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
-    connection = _open(replace(found, connection_string=str(given.replaced(key, "master"))))
+    connection = _open(replace(found, connection_string=str(given.replaced({key: "master"}))))
     try:
         created = create_database(connection, name)
     except pyodbc.Error as error:
@@ -192,7 +194,7 @@ def _open(target: Target) -> "pyodbc.Connection":
     from database.connect.connection_string import ConnectionString
     from database.connect.tokens import TokenUnavailable, from_environment, pack
     from database.dialects import Driver, DriverMissing, server_of
-    from deploy.deployment import open_when_resumed
+    from deploy.runner import open_when_resumed
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -248,7 +250,8 @@ def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) 
     import pyodbc
 
     from databases import EMBEDDED
-    from deploy.deployment import DeploymentError, run_scripts
+    from deploy import DeploymentError
+    from deploy.runner import run_scripts
     from embedded.cluster import OWNER
 
     settings = read_settings()

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from deploy.deployment import fill
+from deploy.templates import fill
 from embedded.cluster import API_ROLE, DATABASE, EmbeddedCluster
 
 log = logging.getLogger(__name__)

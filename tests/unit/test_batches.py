@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.deployment import Batch, DeploymentError, fill, plan, scripts, split_batches
+from deploy import DeploymentError
+from deploy.scripts import Batch, plan, scripts, split_batches
+from deploy.templates import fill
 
 
 def texts(script: str) -> list[str]:

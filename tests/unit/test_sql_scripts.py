@@ -15,7 +15,9 @@ from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
 from database.dialects import Driver
-from deploy.deployment import Batch, DeploymentError, deploy, plan, scripts, split_batches
+from deploy import DeploymentError
+from deploy.runner import deploy
+from deploy.scripts import Batch, plan, scripts, split_batches
 from embedded.cluster import OWNER, EmbeddedCluster
 
 SQL = Path(__file__).parents[2] / "sql"
