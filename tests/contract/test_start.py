@@ -128,7 +128,7 @@ def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):
         report = api.get("/health/ready").json()
         page = api.get("/", headers={"Accept": "text/html"}).text
     log = server.log.read_text()
-    assert log.count("The embedded sample with invented data serves customers and passengers") == 1
+    assert log.count("Serving the embedded sample (invented data): customers and passengers") == 1
     sources = {database["source"] for database in report["databases"].values()}
     assert sources == {"embedded sample with invented data"}
     assert 'id="embedded"' in page
