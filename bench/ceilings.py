@@ -17,7 +17,9 @@ import pyodbc
 from bench.bench_database import BenchDatabase
 from bench.contestants.registry import WORKERS
 from bench.workloads import IDS
-from embedded.cluster import API_ROLE, DATABASE, PORT, find_binaries, unprivileged_account
+from embedded.configuration import API_ROLE, DATABASE, PORT
+from embedded.folder import unprivileged_account
+from embedded.installation import find_binaries
 
 SCRIPT = f"""\\set id random({IDS[0]}, {IDS[-1]})
 SELECT * FROM web.get_customer('{{"CustomerID":' || :id || '}}');

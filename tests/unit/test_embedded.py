@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from embedded import EmbeddedError, installation
 from embedded import cluster as embedded
-from embedded.cluster import (
-    LOG_MAX_BYTES,
-    LONGEST_SOCKET_DIRECTORY,
-    EmbeddedCluster,
-    EmbeddedError,
-    unprivileged_account,
-)
+from embedded.cluster import LOG_MAX_BYTES, LONGEST_SOCKET_DIRECTORY, EmbeddedCluster
+from embedded.folder import unprivileged_account
 from settings import ROOT
 
 PATIENCE_SECONDS = 30
@@ -576,7 +572,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused_and_gives_nothing_away(folde
         link.symlink_to(victim)
         try:
             with pytest.raises(EmbeddedError, match="is a symbolic link"):
-                own._make_directory(link)
+                own._folder.make(link)
         finally:
             link.unlink()
     assert (victim.stat().st_uid, victim.stat().st_mode) == (before.st_uid, before.st_mode)
@@ -609,14 +605,14 @@ def test_the_longest_socket_directory_still_holds_postgresqls_socket(tmp_path):
 
 
 def test_without_postgresql_one_sentence_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded.shutil, "which", lambda _: None)
-    monkeypatch.setattr(embedded, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr(installation.shutil, "which", lambda _: None)
+    monkeypatch.setattr(installation, "Path", lambda path: tmp_path / path.lstrip("/"))
     with pytest.raises(EmbeddedError, match="apt-get install postgresql odbc-postgresql"):
-        embedded.find_binaries()
+        installation.find_binaries()
 
 
 def test_a_cluster_of_another_version_is_refused_with_both_numbers(cluster):
-    installed = embedded.binaries_version(embedded.find_binaries())
+    installed = installation.binaries_version(installation.find_binaries())
     (cluster.data / "PG_VERSION").write_text("9\n")
     try:
         with pytest.raises(EmbeddedError, match=f"PostgreSQL 9.*PostgreSQL {installed} "):
@@ -630,8 +626,8 @@ def test_a_cluster_of_another_version_is_refused_with_both_numbers(cluster):
 
 def test_a_folder_of_another_user_is_refused(cluster, monkeypatch):
     account = pwd.struct_passwd(("nobody", "x", 54_321, 54_321, "", "/", "/bin/false"))
-    monkeypatch.setattr(cluster, "_account", account)
-    monkeypatch.setattr(embedded.os, "geteuid", lambda: 54_321)
+    monkeypatch.setattr(cluster._folder, "account", account)
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
     with pytest.raises(EmbeddedError, match="belongs to another user"):
         cluster.start()
 
@@ -664,7 +660,7 @@ def test_folders_on_the_way_to_it_are_passable_whatever_the_umask(folder):
     before = os.umask(0o077)
     try:
         own = EmbeddedCluster(folder / "new" / "below" / "cluster")
-        own._make_directory(own.directory)
+        own._folder.make()
     finally:
         os.umask(before)
     passable = 0o755 if os.geteuid() == 0 else 0o700
