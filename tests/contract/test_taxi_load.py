@@ -163,7 +163,7 @@ def test_the_sample_is_left_out_where_real_trips_are(loading, query, trip_file):
 
 def test_the_sample_is_loaded_once_and_a_newer_one_takes_its_place(loading, query, trip_file):
     loading(SAMPLE, is_sample=True)
-    assert loading(SAMPLE, is_sample=True).known == (SAMPLE,)
+    assert loading(SAMPLE, is_sample=True).skipped == (SAMPLE,)
     assert query(COUNT) == [str(SAMPLE_ROWS)]
     loading(trip_file("newer.parquet"), is_sample=True)
     assert query(LEDGER) == ["newer.parquet|10|t"]
@@ -181,7 +181,7 @@ def test_the_same_content_is_not_loaded_twice_under_any_name(loading, query, tri
     copy = path.with_name("copy.parquet")
     shutil.copy(path, copy)
     result = loading(copy)
-    assert (result.rows, result.known) == (0, (copy,))
+    assert (result.rows, result.skipped) == (0, (copy,))
     assert "already loaded on " in loading.said[0]
     assert "--replace loads it again" in loading.said[0]
     assert query(COUNT) == ["10"]
@@ -190,7 +190,7 @@ def test_the_same_content_is_not_loaded_twice_under_any_name(loading, query, tri
 def test_the_same_content_twice_in_one_command_is_loaded_once(loading, query, trip_file):
     path = trip_file("may.parquet")
     result = loading(path, path)
-    assert (result.loaded, result.known) == ((path,), (path,))
+    assert (result.loaded, result.skipped) == ((path,), (path,))
     assert query(COUNT) == ["10"]
 
 
@@ -243,7 +243,7 @@ def test_a_value_refused_in_the_second_file_leaves_nothing_of_the_first(loading,
     with pytest.raises(LoadError) as refused:
         loading(good, bad, batch_rows=5)
     assert str(refused.value) == (
-        f"{bad}: passenger_count holds 1.5, which is not whole (after row 5)"
+        f"{bad}: passenger_count has the value 1.5, which is not whole (after row 5)"
     )
     assert query(LEDGER) == [f"taxidata.parquet|{SAMPLE_ROWS}|t"]
     assert query(COUNT) == [str(SAMPLE_ROWS)]
@@ -356,7 +356,7 @@ def test_a_load_killed_in_the_middle_leaves_nothing(taxi_cluster, loading, query
         os.kill(process.pid, by)
         process.wait()
     # the next load takes its turn after whatever is left of the killed one
-    assert loading(SAMPLE, is_sample=True).known == (SAMPLE,)
+    assert loading(SAMPLE, is_sample=True).skipped == (SAMPLE,)
     assert query(LEDGER) == [f"taxidata.parquet|{SAMPLE_ROWS}|t"]
     assert query(COUNT) == [str(SAMPLE_ROWS)]
     assert loading(path).rows == 1_000
@@ -400,7 +400,7 @@ def test_the_command_leaves_a_known_file_alone_and_succeeds(app, query, trip_fil
     result = app.test_cli_runner().invoke(args=["taxi", "load", path])
     assert result.exit_code == 0
     assert "already loaded" in result.output
-    assert "Nothing new to load." in result.output
+    assert "Nothing to load." in result.output
     assert app.test_cli_runner().invoke(args=["taxi", "load", "--replace", path]).exit_code == 0
     assert query(COUNT) == ["10"]
 
@@ -418,4 +418,4 @@ def test_the_command_loads_the_embedded_default_only(trip_file):
     result = app.test_cli_runner().invoke(args=["taxi", "load", path])
     app.extensions["databases"].close()
     assert result.exit_code == 1
-    assert "fills the embedded default only" in result.output
+    assert "supports the embedded database only" in result.output

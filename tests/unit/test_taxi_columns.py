@@ -66,7 +66,7 @@ def test_wider_integers_are_narrowed_and_said(given):
 @pytest.mark.parametrize("given", [pa.int32(), pa.int64(), pa.float64()])
 def test_an_integer_beyond_its_column_is_refused_with_the_value(given):
     said = refusal(passenger_count=pa.array([1, 32_768], given))
-    assert "passenger_count holds 32768" in said
+    assert "passenger_count has the value 32768" in said
     assert "beyond smallint (-32768 to 32767)" in said
 
 
@@ -85,7 +85,9 @@ def test_doubles_with_nulls_become_integers():
 
 
 def test_a_fraction_in_an_integer_column_is_refused_with_the_value():
-    assert "RatecodeID holds 1.5, which is not whole" in refusal(RatecodeID=pa.array([1.0, 1.5]))
+    assert "RatecodeID has the value 1.5, which is not whole" in refusal(
+        RatecodeID=pa.array([1.0, 1.5])
+    )
 
 
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string()])
@@ -109,7 +111,7 @@ def test_flags_of_numbers_become_booleans():
 
 @pytest.mark.parametrize(("given", "value"), [(pa.array(["X"]), "'X'"), (pa.array([2]), "2")])
 def test_another_flag_is_refused_with_the_value(given, value):
-    assert f"store_and_fwd_flag holds {value}" in refusal(store_and_fwd_flag=given)
+    assert f"store_and_fwd_flag has the value {value}" in refusal(store_and_fwd_flag=given)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -254,7 +256,10 @@ def test_a_file_of_2009_is_taken_with_its_words_and_without_zones():
     assert table["extra"] == [0.5, 0.5, 0.0]
     assert table["PULocationID"] == table["DOLocationID"] == [None] * 3
     notes = columns.notes + columns.late_notes()
-    assert "PULocationID: not in the file, stored as NULL (it gives degrees and no zones)" in notes
+    assert (
+        "PULocationID: not in the file, stored as NULL (the file has coordinates and no zones)"
+        in notes
+    )
     assert "VendorID: 1 values stored as NULL (words without a number)" in notes
 
 
