@@ -86,7 +86,7 @@ def test_no_credential_is_a_failure_with_its_reason(flask, tmp_path):
     sentence, tried, *_ = done.output.splitlines()
     assert sentence.startswith("WWIF: DefaultAzureCredential gave no access token")
     assert sentence.endswith(
-        " Run az login, or set TOKEN, or put a user and a password into SQLAZURECONNSTR_WWIF."
+        " Run az login, or set TOKEN, or add a user and a password to SQLAZURECONNSTR_WWIF."
     )
     assert tried == "  AzureCliCredential: Azure CLI not found on path"
 
@@ -101,14 +101,14 @@ def test_a_connection_string_that_is_none_is_a_failure(flask):
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "WWIF: the embedded default; no token needed."),
+        ({}, "WWIF: the embedded database; no token needed."),
         (
             {"SQLCONNSTR_WWIF": f"{NO_USER};UID=api;PWD=secret"},
-            "WWIF: SQLCONNSTR_WWIF says how to log in; no token needed.",
+            "WWIF: SQLCONNSTR_WWIF has its own login; no token needed.",
         ),
         (
             {"POSTGRESQLCONNSTR_WWIF": "SERVER=nowhere.invalid;DATABASE=x"},
-            "WWIF: POSTGRESQLCONNSTR_WWIF says how to log in; no token needed.",
+            "WWIF: POSTGRESQLCONNSTR_WWIF has its own login; no token needed.",
         ),
     ],
 )
@@ -341,4 +341,4 @@ def test_loading_trips_elsewhere_is_refused_before_anything_is_read(flask, monke
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = flask("taxi", "load", str(tmp_path / "none.parquet"), SQLCONNSTR_TAXI=NO_USER)
     assert done.exit_code == 1
-    assert "fills the embedded default only" in done.output
+    assert "supports the embedded database only" in done.output
