@@ -395,7 +395,7 @@ def test_a_grant_that_stays_refused_ends_in_a_sentence_with_the_code_deployed(ma
     )
     finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 1
-    assert "the code is deployed, but not all of the SQL" in finished.shown
+    assert "the code was deployed, but not all of the SQL" in finished.shown
     assert "webapp deploy" in machine.commands
 
 
@@ -481,13 +481,13 @@ def test_a_missing_az_is_one_sentence(machine, tmp_path):
     [
         ((), {}, "no database is named"),
         (("--synapse-workspace", "trips"), {}, "STORAGE_ACCOUNT is unset"),
-        (("--create-sql", "--app-name", "my app"), {}, "may hold letters, digits"),
+        (("--create-sql", "--app-name", "my app"), {}, "use letters, digits"),
         (("--create-sql", "--app-name", "a"), {}, "2 to 60 characters"),
         (("--sql-server", "s.database.windows.net"), {}, "without their domain"),
         (("--location",), {}, "--location needs a value"),
         (("--colour", "red"), {}, "'--colour' is not an option"),
         (("now",), {}, "'now' is not an option"),
-        (("--create-sql", "--setting", "sesame"), {}, "--setting takes KEY=VALUE"),
+        (("--create-sql", "--setting", "sesame"), {}, "--setting needs the form KEY=VALUE"),
         (("--create-sql",), {}, "AUTH is not set"),
         (("--create-sql", "--setting", "AUTH="), {}, "AUTH is not set"),
         (("--create-sql", "--setting", "AUTH=loopback"), {}, "AUTH is not set"),
@@ -526,7 +526,7 @@ def test_what_the_laptop_lacks_is_one_sentence_before_anything_is_created(machin
     shutil.rmtree(machine.project / ".venv")
     finished = machine.deploy(*words)
     assert finished.code == 1
-    assert "there is no .venv here" in finished.shown
+    assert "the folder .venv" in finished.shown
     shutil.rmtree(machine.project / ".git")
     finished = machine.deploy(*words, "--no-grants")
     assert finished.code == 1
