@@ -43,7 +43,7 @@ def pgbench(database: BenchDatabase, *, connections: int, seconds: float) -> Cei
         script.write_text(SCRIPT)
         account = {}
         if os.geteuid() == 0:
-            # pgbench writes its log as whoever runs it; no need for root here.
+            # pgbench writes its log under the account that runs it, which need not be root.
             user = unprivileged_account()
             os.chown(folder, user.pw_uid, user.pw_gid)
             account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

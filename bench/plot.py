@@ -1,4 +1,4 @@
-"""Draws a result of bench/compare.py: bench/run plot [name]. PNG beside it in bench/results/."""
+"""Draws a result of bench/compare.py: bench/run plot [name]. Writes a PNG next to it in bench/results/."""
 
 from __future__ import annotations
 

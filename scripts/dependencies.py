@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/dependencies.md: the packages of a running API, with their licences, as installed here.
+"""Writes docs/dependencies.md: the packages of a running API and their licences, as installed.
 
 Run as `.venv/bin/python scripts/dependencies.py` after a change of requirements.
 """
@@ -71,10 +71,9 @@ def closure(wanted: list[Requirement]) -> dict[str, tuple[Distribution, set[str]
 def licence(package: Distribution) -> str:
     """The SPDX expression, or else the package's own licence field or classifiers."""
     metadata = package.metadata
-    fields = dict(metadata.items())
-    if expression := fields.get("License-Expression"):
-        return expression
-    stated = (fields.get("License") or "").strip()
+    if "License-Expression" in metadata:
+        return str(metadata["License-Expression"])
+    stated = str(metadata["License"] if "License" in metadata else "").strip()
     if stated and len(stated) < 60 and "\n" not in stated:
         return stated
     classifiers = [

@@ -692,7 +692,7 @@ def test_the_documented_lines_work_as_printed(machine):
     assert app["code"] == {"type": "zip", "track-status": "true"}
     sentences = done.stdout.splitlines()
     host = re.fullmatch(r"Running: (https://\S+)/", sentences[-2])[1]
-    assert sentences[-1].startswith(f"Whether its databases answer: {host}/health/ready ")
+    assert sentences[-1].startswith(f"State of its databases: {host}/health/ready ")
     assert "azure-deploy.sh:" not in done.stderr
     (line,) = machine.flask
     assert line.startswith("sql deploy --target WWIF --app-name ")

@@ -60,7 +60,7 @@ def test_a_port_in_use_is_refused_with_the_next_one():
 def test_a_host_that_is_another_machines_is_refused():
     done = typed(RUN, "--host", "192.0.2.1", "--port", "0")
     assert done.returncode != 0
-    assert done.stderr.startswith("--host 192.0.2.1 is no address of this machine (")
+    assert done.stderr.startswith("--host 192.0.2.1 is not an address of this machine (")
 
 
 @pytest.mark.parametrize("workers", ["two", "0", "-1", "1.5"])
