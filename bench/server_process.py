@@ -61,7 +61,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Its own process group: Ctrl-C reaches only this program, which then stops the contestants.
+            # Its own process group: Ctrl-C reaches only this program, which stops the others.
             start_new_session=True,
         )
         try:

@@ -73,7 +73,7 @@ def licence(package: Distribution) -> str:
     metadata = package.metadata
     if "License-Expression" in metadata:
         return str(metadata["License-Expression"])
-    stated = str(metadata["License"] if "License" in metadata else "").strip()
+    stated = str(metadata["License"]).strip() if "License" in metadata else ""
     if stated and len(stated) < 60 and "\n" not in stated:
         return stated
     classifiers = [

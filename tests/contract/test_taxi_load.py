@@ -53,7 +53,7 @@ def query(taxi_cluster):
 
 @pytest.fixture
 def loading(taxi_cluster):
-    """load() into the cluster; the sentences it said are in `said`."""
+    """load() into the cluster; its sentences are in `said`."""
 
     def run(*files, **options):
         run.said = []
@@ -64,7 +64,7 @@ def loading(taxi_cluster):
 
 @pytest.fixture
 def trip_file(tmp_path):
-    """Writes a file of `rows` different trips whose amount is `total_amount`."""
+    """Writes a file of `rows` different trips with the amount `total_amount`."""
 
     def write(name, *, rows=10, total_amount=12.5, row_group_size=None, **columns):
         start = datetime(2023, 5, 1)
@@ -118,7 +118,7 @@ def as_postgresql_prints(value):
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def test_a_drifted_file_arrives_with_its_conversions_said_by_column(loading, query, trip_file):
+def test_a_file_of_other_types_is_loaded_with_a_note_for_each_column(loading, query, trip_file):
     loading(trip_file("may.parquet"))
     assert query(
         "SELECT passenger_count, store_and_fwd_flag, tpep_pickup_datetime FROM dbo.taxidata"
@@ -155,7 +155,7 @@ def test_the_first_real_file_removes_the_sample_and_later_ones_append(loading, q
     assert query(LEDGER) == ["1.parquet|10|f", "2.parquet|10|f"]
 
 
-def test_the_sample_is_left_out_where_real_trips_are(loading, query, trip_file):
+def test_the_sample_is_skipped_if_real_trips_are_loaded(loading, query, trip_file):
     loading(trip_file("1.parquet"))
     assert loading(SAMPLE, is_sample=True).rows == 0
     assert query(LEDGER) == ["1.parquet|10|f"]
@@ -194,7 +194,7 @@ def test_the_same_content_twice_in_one_command_is_loaded_once(loading, query, tr
     assert query(COUNT) == ["10"]
 
 
-def test_replace_empties_first_and_loads_a_known_file_anew(loading, query, trip_file):
+def test_replace_empties_the_table_and_loads_a_loaded_file_again(loading, query, trip_file):
     path = trip_file("1.parquet")
     loading(path, trip_file("2.parquet", total_amount=3.0))
     assert loading(path, replace=True).rows == 10
@@ -362,7 +362,7 @@ def test_a_load_killed_in_the_middle_leaves_nothing(taxi_cluster, loading, query
     assert loading(path).rows == 1_000
 
 
-def test_a_second_load_says_that_it_waits_and_then_runs(taxi_cluster, query, trip_file):
+def test_a_second_load_reports_that_it_waits_and_then_runs(taxi_cluster, query, trip_file):
     first, second = trip_file("1.parquet", rows=1_000), trip_file("2.parquet", rows=4)
     waits = threading.Event()
     results = []
@@ -385,7 +385,7 @@ def test_a_second_load_says_that_it_waits_and_then_runs(taxi_cluster, query, tri
     assert query(LEDGER) == ["1.parquet|1000|f", "2.parquet|4|f"]
 
 
-def test_the_command_says_columns_rows_and_seconds(app, query, trip_file):
+def test_the_command_prints_columns_rows_and_seconds(app, query, trip_file):
     result = app.test_cli_runner().invoke(args=["taxi", "load", str(trip_file("may.parquet"))])
     assert result.exit_code == 0, result.output
     assert "may.parquet: store_and_fwd_flag: string to boolean\n" in result.output
@@ -394,7 +394,7 @@ def test_the_command_says_columns_rows_and_seconds(app, query, trip_file):
     assert query(COUNT) == ["10"]
 
 
-def test_the_command_leaves_a_known_file_alone_and_succeeds(app, query, trip_file):
+def test_the_command_skips_a_loaded_file_and_succeeds(app, query, trip_file):
     path = str(trip_file("may.parquet"))
     app.test_cli_runner().invoke(args=["taxi", "load", path])
     result = app.test_cli_runner().invoke(args=["taxi", "load", path])
