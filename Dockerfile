@@ -1,21 +1,21 @@
 # syntax=docker/dockerfile:1
 # The API with Microsoft's ODBC driver 18 and PostgreSQL's, as an unprivileged user.
-# Microsoft's driver comes inside the package mssql-python, so no further package source is
-# trusted; it needs only Kerberos' libraries and the driver manager (libodbc2: pyodbc's wheel has
-# none) beside it. Its licence is Microsoft's own.
+# Microsoft's driver is part of the package mssql-python, so no other package source is needed. It
+# also needs Kerberos' libraries and the driver manager (libodbc2, which pyodbc's wheel lacks). Its
+# licence is Microsoft's own.
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 COPY requirements.txt requirements-dev.txt ./
-# The environment gets no pip of its own, so none has to be taken out again; nor Arrow, which only
-# fills the embedded default and outweighs the rest. The driver's version is the one tested with.
+# The environment is made without pip, and without Arrow, which is larger than the rest and only loads
+# trips into the embedded database. The driver's version is the tested one.
 RUN sed '/^pyarrow/d' requirements.txt > run.txt \
     && sed -n '/^mssql-python==/p' requirements-dev.txt >> run.txt \
     && python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir -r run.txt
-# The wheel brings the driver for every distribution; one is kept, and registered under its name,
-# so that `Driver={ODBC Driver 18 for SQL Server}` means it too.
+# The wheel has a driver for each distribution. One is kept and registered by name, so that
+# `Driver={ODBC Driver 18 for SQL Server}` finds it.
 RUN set -eu; \
     linux="$(/opt/venv/bin/python -c 'import mssql_python_odbc as m; print(m.__path__[0])')/libs/linux"; \
     rm -r "$linux/rhel" "$linux/suse"; \
@@ -34,14 +34,14 @@ COPY --from=build /build/odbcinst.ini /tmp/odbcinst.ini
 RUN cat /tmp/odbcinst.ini >> /etc/odbcinst.ini && rm /tmp/odbcinst.ini
 WORKDIR /app
 COPY . .
-# What is shared by the workers is kept in the one folder that belongs to the user.
+# The workers' shared files are in the only folder that belongs to the user.
 ENV LOCAL_DIR=/var/cache/sql-procedures-api
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PORT=8000
-# By number: a cluster that demands a non-root user cannot look a name up.
+# By number, because a cluster that requires a non-root user can't look up a name.
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/health/live\", timeout=2)"]
-# The control socket wants a home directory, and nobody here would use it. /dev/shm is writable in
-# a read-only container too, and no disk's delay stops a worker's heartbeat there.
+# The control socket is unused and would need a home directory. /dev/shm is writable in a read-only
+# container too, and a slow disk can't delay a worker's heartbeat there.
 CMD ["sh", "-c", "exec gunicorn --no-control-socket --worker-tmp-dir /dev/shm --bind 0.0.0.0:$PORT app:app"]

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# From a checkout to a running web app on Azure App Service, with no password anywhere: the app
-# proves who it is by its system-assigned identity. Running it again changes nothing that is already
-# so, and deploys the code of today. `./azure-deploy.sh --help` lists what can be named.
+# Creates a web app on Azure App Service from a checkout, without any password: the app authenticates
+# with its system-assigned identity. Idempotent: a further run keeps existing resources and deploys
+# the present code. `./azure-deploy.sh --help` lists the options.
 #
-# Kept to bash 3.2 (macOS): no ${value@Q}, no ${value,,}, no bare expansion of an empty array.
+# Limited to bash 3.2 (macOS): no ${value@Q}, no ${value,,}, no bare expansion of an empty array.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: ./azure-deploy.sh [options]            create or update, then deploy
        ./azure-deploy.sh --dry-run [options]  print the commands; run none, not even az
-       ./azure-deploy.sh --delete [--yes]     remove what this script made
+       ./azure-deploy.sh --delete [--yes]     remove what this script created
 
-Each option is also a variable of the environment (in brackets) and has a default.
+Each option can also be set by the environment variable in brackets; its default follows.
 
-  --subscription NAME_OR_ID   [SUBSCRIPTION]      the one `az account show` names
+  --subscription NAME_OR_ID   [SUBSCRIPTION]      the one of `az account show`
   --resource-group NAME       [RESOURCE_GROUP]    sql-procedures-api
   --location NAME             [LOCATION]          westeurope
   --app-name NAME             [APP_NAME]          sql-procedures-api-<hash of subscription, group>
@@ -23,37 +23,37 @@ Each option is also a variable of the environment (in brackets) and has a defaul
   --runtime NAME:VERSION      [RUNTIME]           PYTHON:3.13
   --startup COMMAND           [STARTUP]           exec gunicorn app:app
   --health-path PATH          [HEALTH_PATH]       /health/live
-  --setting KEY=VALUE         an app setting; may be given again. The value is not printed.
+  --setting KEY=VALUE         an app setting; repeatable. Its value is not printed.
                               AUTH is required, unless the web app has it already.
 
 Databases: at least one of these.
-  --create-sql                [CREATE_SQL=1]      make the Azure SQL server and database if absent
+  --create-sql                [CREATE_SQL=1]      create the Azure SQL server and database if absent
   --sql-server NAME           [SQL_SERVER]        <app name>-sql with --create-sql, else none
   --sql-resource-group NAME   [SQL_RESOURCE_GROUP] the group above
   --sql-database NAME         [SQL_DATABASE]      WWI
   --sql-admin-name NAME       [SQL_ADMIN_NAME]    the signed-in user   (Entra administrator)
   --sql-admin-id OBJECT_ID    [SQL_ADMIN_ID]      the signed-in user
   --sql-admin-type TYPE       [SQL_ADMIN_TYPE]    User (or Group, Application)
-  --use-free-limit            [USE_FREE_LIMIT=1]  make the database within Azure's monthly free limit
-  --client-ip ADDRESS         [CLIENT_IP]         none; let this machine reach a server made here;
-                                                  auto: the address that the server refuses
+  --use-free-limit            [USE_FREE_LIMIT=1]  create the database in Azure's free offer
+  --client-ip ADDRESS         [CLIENT_IP]         none; address to open the new server's firewall to;
+                                                  auto: the address that the server rejected
   --synapse-workspace NAME    [SYNAPSE_WORKSPACE] none
   --taxi-database NAME        [TAXI_DATABASE]     TAXI
   --storage-account NAME      [STORAGE_ACCOUNT]   none; required with --synapse-workspace
   --storage-container NAME    [STORAGE_CONTAINER] taxidata
   --storage-path PATH         [STORAGE_PATH]      /taxidata/*.parquet
-  WWIF_CONNECTION_STRING, TAXI_CONNECTION_STRING  whole connection strings instead, from the
-                              environment only: a flag would show them to every `ps`
+  WWIF_CONNECTION_STRING, TAXI_CONNECTION_STRING  complete connection strings instead; environment
+                              only, because other processes can read options
 
   --no-grants                 [NO_GRANTS=1]       run no SQL, assign no role; print both
-  --yes                       [YES=1]             do not ask before --delete
+  --yes                       [YES=1]             run --delete without confirmation
 TEXT
 }
 
 say() { printf '%s\n' "$*"; }
 stop() { printf 'azure-deploy.sh: %s\n' "$*" >&2; exit 1; }
 
-# --- what was asked for ---------------------------------------------------------------------------
+# --- options --------------------------------------------------------------------------------------
 
 SUBSCRIPTION="${SUBSCRIPTION:-}"
 RESOURCE_GROUP="${RESOURCE_GROUP:-sql-procedures-api}"
@@ -62,7 +62,7 @@ APP_NAME="${APP_NAME:-}"
 PLAN="${PLAN:-}"
 SKU="${SKU:-B1}"
 RUNTIME="${RUNTIME:-PYTHON:3.13}"
-# Without exec a shell would be process 1, and keep the SIGTERM of a stop from gunicorn.
+# Without exec a shell would be process 1 and would not pass the SIGTERM of a stop to gunicorn.
 STARTUP="${STARTUP:-exec gunicorn app:app}"
 HEALTH_PATH="${HEALTH_PATH:-/health/live}"
 CREATE_SQL="${CREATE_SQL:-}"
@@ -97,9 +97,9 @@ while [ $# -gt 0 ]; do
         --no-grants) NO_GRANTS=1; shift; continue ;;
         --yes) YES=1; shift; continue ;;
         --*) ;;
-        *) stop "'$1' is not an option; --help lists them." ;;
+        *) stop "'$1' is not an option; --help lists the options." ;;
     esac
-    [ $# -ge 2 ] || stop "$1 needs a value, or is not an option; --help lists them."
+    [ $# -ge 2 ] || stop "$1 needs a value, or is not an option; --help lists the options."
     case "$1" in
         --subscription) SUBSCRIPTION="$2" ;;
         --resource-group) RESOURCE_GROUP="$2" ;;
@@ -123,7 +123,7 @@ while [ $# -gt 0 ]; do
         --storage-account) STORAGE_ACCOUNT="$2" ;;
         --storage-container) STORAGE_CONTAINER="$2" ;;
         --storage-path) STORAGE_PATH="$2" ;;
-        *) stop "'$1' is not an option; --help lists them." ;;
+        *) stop "'$1' is not an option; --help lists the options." ;;
     esac
     shift 2
 done
@@ -139,8 +139,8 @@ quoted() {
     esac
 }
 
-# Every command is shown before it runs, quoted so that it can be pasted; on standard error, since
-# the answers of queries are taken from standard output.
+# Prints every command before it runs, quoted so that it can be pasted. On standard error, because
+# the results of queries are read from standard output.
 show() {
     local word line="+"
     for word in "$@"; do line="$line $(quoted "$word")"; done
@@ -153,11 +153,11 @@ run() {
     [ -n "$DRY_RUN" ] || az "$@" --subscription "$SUBSCRIPTION" --output none
 }
 
-# ask PLACEHOLDER words…: the answer, or in a dry run the placeholder.
-ask() {
+# query PLACEHOLDER words…: the result of an az query, or in a dry run the placeholder.
+query() {
     local placeholder="$1"
     shift
-    # `az ad` and `az cloud` refuse the option: neither belongs to a subscription.
+    # `az ad` and `az cloud` reject the option, because they belong to no subscription.
     case "$1" in
         ad | cloud) ;;
         *) set -- "$@" --subscription "$SUBSCRIPTION" ;;
@@ -170,8 +170,8 @@ ask() {
     fi
 }
 
-# run_reading TEXT SHOWN words…: az reads TEXT from standard input where the words say `@-`, so that
-# a connection string is on no command line, neither echoed nor in the process list.
+# run_reading TEXT SHOWN words…: az reads TEXT from standard input in place of `@-`, so that secrets
+# are neither printed nor in the process list.
 run_reading() {
     local text="$1" shown="$2"
     shift 2
@@ -187,7 +187,7 @@ watched() {
     { "$@" 2>&1 >&3 | tee "$file" >&2; } 3>&1
 }
 
-# A connection string with the value of its password left out, braced or not.
+# A connection string without its password, braced or not.
 redacted() {
     printf '%s' "$1" | sed -E \
         's/((^|;)[[:space:]]*([Pp][Ww][Dd]|[Pp][Aa][Ss][Ss][Ww][Oo][Rr][Dd])[[:space:]]*=[[:space:]]*)(\{([^}]|\}\})*\}|[^;]*)/\1***/g'
@@ -201,24 +201,24 @@ odbc_value() {
     esac
 }
 
-# No Driver=: the app takes the newest installed, or the one that comes with its requirements.
+# Without Driver=, so that the app uses the newest installed one, or the one of its requirements.
 connection_string() {
     printf 'Server=tcp:%s,1433;Database=%s;Encrypt=yes' "$1" "$(odbc_value "$2")"
 }
 
-# --- before anything is changed -------------------------------------------------------------------
+# --- subscription and names -----------------------------------------------------------------------
 
 if [ -z "$DRY_RUN" ]; then
     command -v az >/dev/null 2>&1 ||
         stop "the Azure CLI (az) is not installed: https://learn.microsoft.com/cli/azure/install-azure-cli"
     if [ -n "$SUBSCRIPTION" ]; then
         SUBSCRIPTION="$(az account show --subscription "$SUBSCRIPTION" --query id --output tsv 2>/dev/null)" ||
-            stop "az is not logged in, or that subscription is not yours: run 'az login' first."
+            stop "az is not logged in, or has no access to this subscription: run 'az login' first."
     else
         SUBSCRIPTION="$(az account show --query id --output tsv 2>/dev/null)" ||
             stop "az is not logged in: run 'az login' first."
     fi
-    [ -n "$SUBSCRIPTION" ] || stop "az names no subscription: run 'az login' and 'az account set'."
+    [ -n "$SUBSCRIPTION" ] || stop "az has no subscription: run 'az login' and 'az account set'."
     SUBSCRIPTION_HASH="$(printf '%s/%s' "$SUBSCRIPTION" "$RESOURCE_GROUP" | cksum | cut -d ' ' -f 1)"
 else
     SUBSCRIPTION="${SUBSCRIPTION:-SUBSCRIPTION-ID}"
@@ -229,10 +229,10 @@ APP_NAME="${APP_NAME:-sql-procedures-api-$SUBSCRIPTION_HASH}"
 PLAN="${PLAN:-$APP_NAME-plan}"
 
 case "$APP_NAME" in
-    *[!A-Za-z0-9-]* | -* | *-) stop "the app's name '$APP_NAME' may hold letters, digits and inner hyphens only." ;;
+    *[!A-Za-z0-9-]* | -* | *-) stop "the app's name '$APP_NAME' is invalid: use letters, digits and inner hyphens only." ;;
 esac
 if [ "${#APP_NAME}" -lt 2 ] || [ "${#APP_NAME}" -gt 60 ]; then
-    stop "the app's name '$APP_NAME' must be 2 to 60 characters long."
+    stop "the app's name '$APP_NAME' is invalid: use 2 to 60 characters."
 fi
 if [ -n "$CREATE_SQL" ]; then
     SQL_SERVER="${SQL_SERVER:-$(printf '%s-sql' "$APP_NAME" | tr '[:upper:]' '[:lower:]')}"
@@ -242,16 +242,16 @@ case "$SQL_SERVER$SYNAPSE_WORKSPACE" in
     *[!A-Za-z0-9-]*) stop "name the SQL server and the Synapse workspace without their domain: letters, digits, hyphens." ;;
 esac
 
-# The tag tells what --delete may remove whole.
+# A resource group with this tag may be removed by --delete.
 TAG="made-by=azure-deploy.sh"
 
-# named NAME words…: whether the resources listed hold one of that name. A list that fails stops the
-# script: "not to be seen" is not "not there".
-named() {
+# exists NAME words…: whether the list of the az command words… has a resource of this name. Stops
+# the script if the command fails, because that does not mean that the resource is absent.
+exists() {
     local name found
     name="$(printf '%s' "$1" | sed "s/'/\\\\'/g")"
     shift
-    found="$(ask "" "$@" --query "[?name=='$name'].name")" || stop "az $1 $2 failed; its message is above."
+    found="$(query "" "$@" --query "[?name=='$name'].name")" || stop "az $1 $2 failed; its message is above."
     [ -n "$found" ]
 }
 
@@ -260,24 +260,24 @@ named() {
 delete_all() {
     local tag there
     if [ -z "$YES" ] && [ -z "$DRY_RUN" ]; then
-        printf "Remove web app '%s' and what was made with it in group '%s'? Type its name: " \
+        printf "Remove web app '%s' and the resources created with it in group '%s'? Type its name: " \
             "$APP_NAME" "$RESOURCE_GROUP" >&2
         local answer=""
         read -r answer || true
         [ "$answer" = "$APP_NAME" ] || stop "nothing was removed."
     fi
-    there="$(ask true group exists --name "$RESOURCE_GROUP")"
+    there="$(query true group exists --name "$RESOURCE_GROUP")"
     if [ "$there" != true ]; then
         say "There is no group '$RESOURCE_GROUP': nothing to remove."
         return
     fi
-    tag="$(ask azure-deploy.sh group show --name "$RESOURCE_GROUP" --query 'tags."made-by"')"
+    tag="$(query azure-deploy.sh group show --name "$RESOURCE_GROUP" --query 'tags."made-by"')"
     if [ "$tag" = azure-deploy.sh ]; then
         run group delete --name "$RESOURCE_GROUP" --yes
     else
-        say "Group '$RESOURCE_GROUP' was not made by this script and stays; so do its databases."
-        if named "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
-            # Without --keep-empty-plan the plan goes with the last app on it.
+        say "Group '$RESOURCE_GROUP' was not created by this script, so it stays, with its databases."
+        if exists "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
+            # Without --keep-empty-plan the plan is deleted with its last app.
             run webapp delete --name "$APP_NAME" --resource-group "$RESOURCE_GROUP"
         fi
     fi
@@ -289,53 +289,53 @@ if [ -n "$DELETE" ]; then
     exit 0
 fi
 
-# --- what must hold before anything is created ----------------------------------------------------
+# --- checks before anything is created ------------------------------------------------------------
 
 project="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # Never a flask from PATH: it would run another environment's packages.
 FLASK="$project/.venv/bin/flask"
 
 if [ ! -f "$project/app.py" ] || [ ! -f "$project/requirements.txt" ]; then
-    stop "app.py and requirements.txt must lie beside this script: that folder is what is deployed."
+    stop "app.py and requirements.txt are missing next to this script: run it from a complete checkout."
 fi
 [ -n "$WWIF_CONNECTION_STRING$TAXI_CONNECTION_STRING$SQL_SERVER$SYNAPSE_WORKSPACE" ] ||
-    stop "no database is named: give --create-sql, --sql-server or --synapse-workspace, or set WWIF_CONNECTION_STRING or TAXI_CONNECTION_STRING."
+    stop "no database is named: add --create-sql, --sql-server or --synapse-workspace, or set WWIF_CONNECTION_STRING or TAXI_CONNECTION_STRING."
 if [ -n "$SYNAPSE_WORKSPACE" ] && [ -z "$STORAGE_ACCOUNT" ]; then
-    stop "STORAGE_ACCOUNT is unset: name the account that holds the taxi files (--storage-account)."
+    stop "STORAGE_ACCOUNT is unset: name the account of the taxi files (--storage-account)."
 fi
 for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
     case "$setting" in
         [A-Za-z_]*=*) ;;
-        *) stop "--setting takes KEY=VALUE." ;;
+        *) stop "--setting needs the form KEY=VALUE." ;;
     esac
 done
 
-# A health check that logs in keeps a serverless database awake, so the two are chosen together.
+# A health check that logs in keeps a serverless database from pausing, so the two must match.
 AUTO_PAUSE_MINUTES=60
 case "$HEALTH_PATH" in
     / | /health/live) ;;
     *)
         [ -z "$USE_FREE_LIMIT" ] ||
-            stop "--health-path $HEALTH_PATH logs in to the database all day, which would use up the free 100,000 vCore seconds of a month within three days: leave out --use-free-limit, or use /health/live."
+            stop "--health-path $HEALTH_PATH keeps the database running all day, which uses the free 100,000 vCore seconds of a month in three days: omit --use-free-limit, or use /health/live."
         AUTO_PAUSE_MINUTES=-1
         ;;
 esac
 
-group_exists="$(ask false group exists --name "$RESOURCE_GROUP")"
+group_exists="$(query false group exists --name "$RESOURCE_GROUP")"
 app_exists=""
-if [ "$group_exists" = true ] && named "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
+if [ "$group_exists" = true ] && exists "$APP_NAME" webapp list --resource-group "$RESOURCE_GROUP"; then
     app_exists=1
 fi
 
 CONFIGURED=""
 AUTH_VALUE=""
 if [ -n "$app_exists" ]; then
-    CONFIGURED="$(ask "" webapp config appsettings list --name "$APP_NAME" \
+    CONFIGURED="$(query "" webapp config appsettings list --name "$APP_NAME" \
         --resource-group "$RESOURCE_GROUP" --query "[?value!=''].name")"
-    AUTH_VALUE="$(ask "" webapp config appsettings list --name "$APP_NAME" \
+    AUTH_VALUE="$(query "" webapp config appsettings list --name "$APP_NAME" \
         --resource-group "$RESOURCE_GROUP" --query "[?name=='AUTH'].value")"
 fi
-# A --setting outranks what the web app has.
+# A --setting overrides the web app's value.
 for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
     CONFIGURED="$(printf '%s\n' "$CONFIGURED" | grep -Fvx -- "${setting%%=*}" || true)"
     [ -z "${setting#*=}" ] || CONFIGURED="$CONFIGURED
@@ -345,20 +345,20 @@ done
 
 configured() { printf '%s\n' "$CONFIGURED" | grep -Fqx -- "$1"; }
 
-# What App Service would otherwise show as a start that never ends.
-refuse_without_authentication() {
+# Without AUTH the app would not start, and App Service would report that as an endless start.
+authentication_problem() {
     local methods name
     methods=",$(printf '%s' "$AUTH_VALUE" | tr -d ' ' | tr '[:upper:]' '[:lower:]'),"
     case "$methods" in
         ,, | ,loopback,)
-            printf '%s' "AUTH is not set, and without it the API refuses to start on App Service: give --setting AUTH=keys and --setting API_KEYS=..., or AUTH=oidc, easyauth, or AUTH=none to let everybody in (docs/authentication.md)."
+            printf '%s' "AUTH is not set, and without it the API does not start on App Service: add --setting AUTH=keys and --setting API_KEYS=..., or AUTH=oidc, easyauth, or AUTH=none for public access (docs/authentication.md)."
             return ;;
     esac
     for name in keys:API_KEYS oidc:OIDC_ISSUER oidc:OIDC_AUDIENCE; do
         case "$methods" in
             *",${name%%:*},"*)
                 configured "${name#*:}" || {
-                    printf '%s' "AUTH=${name%%:*} needs ${name#*:}: give --setting ${name#*:}=... (docs/authentication.md)."
+                    printf '%s' "AUTH=${name%%:*} needs ${name#*:}: add --setting ${name#*:}=... (docs/authentication.md)."
                     return
                 } ;;
         esac
@@ -366,14 +366,14 @@ refuse_without_authentication() {
     case "$methods" in
         *,easyauth,*)
             [ -n "$app_exists" ] ||
-                printf '%s' "AUTH=easyauth needs App Service's own sign-in, which a web app that does not exist yet cannot have: deploy with AUTH=keys, switch the sign-in on, and give --setting AUTH=easyauth then." ;;
+                printf '%s' "AUTH=easyauth needs App Service's own sign-in, which only an existing web app can have: deploy with AUTH=keys, switch the sign-in on, then deploy with --setting AUTH=easyauth." ;;
     esac
 }
 
-refused="$(refuse_without_authentication)"
-if [ -n "$refused" ]; then
-    [ -n "$DRY_RUN" ] || stop "$refused Nothing was created."
-    say "A run would stop here, unless the web app has it already: $refused" >&2
+problem="$(authentication_problem)"
+if [ -n "$problem" ]; then
+    [ -n "$DRY_RUN" ] || stop "$problem Nothing was created."
+    say "A run would stop here, unless the web app has the setting already: $problem" >&2
 fi
 
 runs_sql=""
@@ -382,8 +382,8 @@ if [ -z "$NO_GRANTS" ]; then
     if [ -n "$SYNAPSE_WORKSPACE" ] && [ -z "$TAXI_CONNECTION_STRING" ]; then runs_sql=1; fi
 fi
 
-# flask_here words…: flask of this checkout with no connection string but those of the caller.
-# Empty, not unset: an empty variable also outranks a line of .env.
+# flask_here words…: runs the flask of this checkout, with no connection string except $TARGET_STRING.
+# The others are empty and not unset, because an empty variable also overrides a line of .env.
 flask_here() (
     cd "$project"
     for prefix in SQLAZURECONNSTR SQLCONNSTR CUSTOMCONNSTR POSTGRESQLCONNSTR; do
@@ -397,33 +397,33 @@ if [ -n "$runs_sql" ]; then
     show .venv/bin/flask sql driver
     if [ -z "$DRY_RUN" ]; then
         [ -x "$FLASK" ] ||
-            stop "there is no .venv here, which runs the SQL scripts: start scripts/run once, stop it with Ctrl-C, and run this again. Or give --no-grants. Nothing was created."
+            stop "the folder .venv, needed to run the SQL scripts, is missing: start scripts/run once, stop it with Ctrl-C, and run this again. Or add --no-grants. Nothing was created."
         flask_here sql driver >&2 ||
-            stop "this machine cannot run the SQL scripts; the message is above. Or give --no-grants. Nothing was created."
+            stop "this machine cannot run the SQL scripts; the reason is above. Fix it, or add --no-grants. Nothing was created."
     fi
 fi
 if [ -z "$DRY_RUN" ]; then
     git -C "$project" rev-parse --quiet --verify HEAD >/dev/null ||
-        stop "'$project' is not a git checkout with a commit: the files that git tracks are what is deployed. Nothing was created."
+        stop "'$project' is not a git checkout with a commit, and only files that git tracks are deployed. Nothing was created."
 fi
 
 # The cloud that az is logged in to: public, China or US Government.
-SQL_SUFFIX="$(ask .database.windows.net cloud show --query suffixes.sqlServerHostname)"
+SQL_SUFFIX="$(query .database.windows.net cloud show --query suffixes.sqlServerHostname)"
 WWIF="$WWIF_CONNECTION_STRING"
 TAXI="$TAXI_CONNECTION_STRING"
 if [ -z "$WWIF" ] && [ -n "$SQL_SERVER" ]; then
     WWIF="$(connection_string "$SQL_SERVER$SQL_SUFFIX" "$SQL_DATABASE")"
 fi
 if [ -n "$SYNAPSE_WORKSPACE" ]; then
-    STORAGE_ID="$(ask STORAGE-ID storage account show --name "$STORAGE_ACCOUNT" --query id)" ||
+    STORAGE_ID="$(query STORAGE-ID storage account show --name "$STORAGE_ACCOUNT" --query id)" ||
         stop "there is no storage account '$STORAGE_ACCOUNT' in this subscription. Nothing was created."
-    WORKSPACE="$(ask WORKSPACE-ID resource list --name "$SYNAPSE_WORKSPACE" \
+    WORKSPACE="$(query WORKSPACE-ID resource list --name "$SYNAPSE_WORKSPACE" \
         --resource-type Microsoft.Synapse/workspaces --query "[0].id")"
     [ -n "$WORKSPACE" ] ||
         stop "there is no Synapse workspace '$SYNAPSE_WORKSPACE' in this subscription. Nothing was created."
-    WORKSPACE_PRINCIPAL="$(ask WORKSPACE-PRINCIPAL-ID resource show --ids "$WORKSPACE" \
+    WORKSPACE_PRINCIPAL="$(query WORKSPACE-PRINCIPAL-ID resource show --ids "$WORKSPACE" \
         --query identity.principalId)"
-    SYNAPSE_HOST="$(ask "$SYNAPSE_WORKSPACE-ondemand.sql.azuresynapse.net" resource show \
+    SYNAPSE_HOST="$(query "$SYNAPSE_WORKSPACE-ondemand.sql.azuresynapse.net" resource show \
         --ids "$WORKSPACE" --query properties.connectivityEndpoints.sqlOnDemand)"
     if [ -z "$WORKSPACE_PRINCIPAL" ] || [ -z "$SYNAPSE_HOST" ]; then
         stop "Synapse workspace '$SYNAPSE_WORKSPACE' has no identity or no serverless SQL endpoint. Nothing was created."
@@ -432,14 +432,14 @@ if [ -n "$SYNAPSE_WORKSPACE" ]; then
 fi
 
 # --- group, plan, app, identity -------------------------------------------------------------------
-# The app is made empty and configured before it gets its code: started without connection strings
-# it would refuse. Of an app that exists, the plan is left alone, whatever its size and name.
+# The app is created without code and configured first, because without connection strings it does
+# not start. The plan of an existing app stays, whatever its size and name.
 
 if [ "$group_exists" != true ]; then
     run group create --name "$RESOURCE_GROUP" --location "$LOCATION" --tags "$TAG"
 fi
 if [ -z "$app_exists" ]; then
-    if ! named "$PLAN" appservice plan list --resource-group "$RESOURCE_GROUP"; then
+    if ! exists "$PLAN" appservice plan list --resource-group "$RESOURCE_GROUP"; then
         run appservice plan create --name "$PLAN" --resource-group "$RESOURCE_GROUP" \
             --location "$LOCATION" --is-linux --sku "$SKU" --tags "$TAG"
     fi
@@ -447,7 +447,7 @@ if [ -z "$app_exists" ]; then
         --runtime "$RUNTIME" --https-only true --basic-auth Disabled --tags "$TAG"
 fi
 run webapp update --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" --https-only true
-PRINCIPAL_ID="$(ask PRINCIPAL-ID webapp identity assign --name "$APP_NAME" \
+PRINCIPAL_ID="$(query PRINCIPAL-ID webapp identity assign --name "$APP_NAME" \
     --resource-group "$RESOURCE_GROUP" --query principalId)"
 [ -n "$PRINCIPAL_ID" ] || stop "web app '$APP_NAME' got no system-assigned identity."
 
@@ -460,14 +460,14 @@ open_firewall() {
 }
 
 if [ -n "$CREATE_SQL" ]; then
-    if ! named "$SQL_SERVER" sql server list --resource-group "$SQL_RESOURCE_GROUP"; then
+    if ! exists "$SQL_SERVER" sql server list --resource-group "$SQL_RESOURCE_GROUP"; then
         if [ -z "$SQL_ADMIN_ID" ]; then
-            SQL_ADMIN_ID="$(ask ADMIN-OBJECT-ID ad signed-in-user show --query id)" ||
-                stop "SQL_ADMIN_ID is unset and no user is signed in: give --sql-admin-id, --sql-admin-name and --sql-admin-type."
+            SQL_ADMIN_ID="$(query ADMIN-OBJECT-ID ad signed-in-user show --query id)" ||
+                stop "SQL_ADMIN_ID is unset and no user is signed in: add --sql-admin-id, --sql-admin-name and --sql-admin-type."
         fi
         if [ -z "$SQL_ADMIN_NAME" ]; then
-            SQL_ADMIN_NAME="$(ask ADMIN-NAME ad signed-in-user show --query userPrincipalName)" ||
-                stop "SQL_ADMIN_NAME is unset and no user is signed in: give --sql-admin-name."
+            SQL_ADMIN_NAME="$(query ADMIN-NAME ad signed-in-user show --query userPrincipalName)" ||
+                stop "SQL_ADMIN_NAME is unset and no user is signed in: add --sql-admin-name."
         fi
         run sql server create --name "$SQL_SERVER" --resource-group "$SQL_RESOURCE_GROUP" \
             --location "$LOCATION" --enable-ad-only-auth \
@@ -475,7 +475,7 @@ if [ -n "$CREATE_SQL" ]; then
             --external-admin-name "$SQL_ADMIN_NAME" --external-admin-sid "$SQL_ADMIN_ID" \
             --minimal-tls-version 1.2
     fi
-    if ! named "$SQL_DATABASE" sql db list --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER"; then
+    if ! exists "$SQL_DATABASE" sql db list --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER"; then
         capacity=1
         free=()
         if [ -n "$USE_FREE_LIMIT" ]; then
@@ -488,32 +488,32 @@ if [ -n "$CREATE_SQL" ]; then
             --auto-pause-delay="$AUTO_PAUSE_MINUTES" \
             --backup-storage-redundancy Local --yes ${free[@]+"${free[@]}"}
     fi
-    # 0.0.0.0 is not an address here: it stands for "services within Azure".
+    # Here 0.0.0.0 means "services within Azure".
     run sql server firewall-rule create --name AllowAzureServices \
         --resource-group "$SQL_RESOURCE_GROUP" --server "$SQL_SERVER" \
         --start-ip-address 0.0.0.0 --end-ip-address 0.0.0.0
     case "$CLIENT_IP" in '' | auto) ;; *) open_firewall "$CLIENT_IP" ;; esac
 fi
 
-# --- Synapse: who may read the files ---------------------------------------------------------------
+# --- Synapse: permission to read the files --------------------------------------------------------
 # The procedures of sql/synapse read through a database scoped credential, as the workspace's own
 # identity. The app's identity needs REFERENCES on that credential, and no role on the storage.
 
 if [ -n "$SYNAPSE_WORKSPACE" ]; then
-    there="$(ask false storage container-rm exists --name "$STORAGE_CONTAINER" \
+    there="$(query false storage container-rm exists --name "$STORAGE_CONTAINER" \
         --storage-account "$STORAGE_ID" --query exists)"
     if [ "$there" != true ]; then
         run storage container-rm create --name "$STORAGE_CONTAINER" --storage-account "$STORAGE_ID" \
             --public-access off
     fi
-    # Naming the principal's type spares a look-up that fails while a new identity spreads.
+    # With the principal's type, az skips a look-up, which fails while a new identity is replicated.
     set -- role assignment create --assignee-object-id "$WORKSPACE_PRINCIPAL" \
         --assignee-principal-type ServicePrincipal --role "Storage Blob Data Reader" \
         --scope "$STORAGE_ID/blobServices/default/containers/$STORAGE_CONTAINER"
     if [ -z "$NO_GRANTS" ]; then
         run "$@"
     else
-        say "The role of the Synapse workspace, which an owner of the storage account assigns:"
+        say "An owner of the storage account must assign this role to the Synapse workspace:"
         show az "$@" 2>&1
     fi
 fi
@@ -528,9 +528,9 @@ set_connection_string() {
 [ -z "$WWIF" ] || set_connection_string WWIF "$WWIF"
 [ -z "$TAXI" ] || set_connection_string TAXI "$TAXI"
 
-# What the web app has, or --setting gives, stays. The platform installs requirements.txt after
-# unpacking, stands in front as one proxy, and kills a container 5 s after SIGTERM unless told more:
-# gunicorn's graceful_timeout and some seconds.
+# Defaults for settings that neither the web app nor --setting has. The platform installs
+# requirements.txt after unpacking, acts as one proxy, and by default kills a container 5 s after
+# SIGTERM, which is less than gunicorn's graceful_timeout.
 defaults=()
 for setting in SCM_DO_BUILD_DURING_DEPLOYMENT=true TRUSTED_PROXIES=1 \
     WEBSITES_CONTAINER_STOP_TIME_LIMIT=60; do
@@ -545,14 +545,14 @@ for setting in ${SETTINGS[@]+"${SETTINGS[@]}"}; do
 done
 
 case "$SKU" in
-    F1 | FREE | D1 | SHARED) always_on=false ;; # not offered there
+    F1 | FREE | D1 | SHARED) always_on=false ;; # not available there
     *) always_on=true ;;
 esac
 run webapp config set --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
     --startup-file "$STARTUP" --min-tls-version 1.2 --ftps-state Disabled \
     --http20-enabled true --always-on "$always_on" \
     --generic-configurations "{\"healthCheckPath\": \"$HEALTH_PATH\"}"
-# Else `az webapp log tail` has nothing to show.
+# Otherwise `az webapp log tail` shows nothing.
 run webapp log config --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
     --docker-container-logging filesystem
 
@@ -561,8 +561,7 @@ run webapp log config --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-# The text of the grants, with the app's name as an identifier (`]` doubled, though no app's name
-# holds one).
+# Prints the grants, with the app's name as an identifier.
 print_grants() {
     local folder="$1" name file
     name="$(printf '%s' "$APP_NAME" | sed 's/]/]]/g')"
@@ -577,24 +576,25 @@ print_grants() {
         "$name" "$PRINCIPAL_ID"
 }
 
-# flask_sql TARGET CONNECTION_STRING words…: true if it ran. The token is the caller's own, handed
-# on in the environment: a command line is readable by every process of the machine.
+# flask_sql TARGET CONNECTION_STRING words…: runs flask sql; its status is that of the command. It
+# gets the user's own token in the environment, because all processes can read a command line.
 flask_sql() {
     local token
     TARGET_NAME="$1" TARGET_STRING="$2"
     shift 2
     show "SQLAZURECONNSTR_$TARGET_NAME=$(redacted "$TARGET_STRING")" .venv/bin/flask sql "$@"
-    say "    where TOKEN, in the environment, is the answer of: az account get-access-token" >&2
+    say "    where TOKEN, in the environment, is the output of: az account get-access-token" >&2
     [ -z "$DRY_RUN" ] || return 0
     token="$(az account get-access-token --resource "https://${SQL_SUFFIX#.}/" \
         --subscription "$SUBSCRIPTION" --query accessToken --output tsv)" || return 1
     TOKEN="$token" watched "$work/sql.txt" flask_here sql "$@"
 }
 
-# The ids of the app's identity: its object id, and its client id once the directory knows it, which
-# takes some minutes. They tell it apart from another of the same name, and from a deleted one.
+# Sets IDENTITY to the options with the app's identity: its name, and its client id, which the
+# directory has after some minutes. The ids distinguish it from others of the same name, also deleted
+# ones.
 identity_options() {
-    CLIENT_ID="${CLIENT_ID:-$(ask CLIENT-ID ad sp show --id "$PRINCIPAL_ID" --query appId || true)}"
+    CLIENT_ID="${CLIENT_ID:-$(query CLIENT-ID ad sp show --id "$PRINCIPAL_ID" --query appId || true)}"
     IDENTITY=(--app-name "$APP_NAME")
     [ -z "$CLIENT_ID" ] || IDENTITY+=(--app-client-id "$CLIENT_ID")
 }
@@ -607,15 +607,15 @@ deploy_wwif() {
     set -- WWIF "$WWIF" deploy --target WWIF "${IDENTITY[@]}" --app-object-id "$PRINCIPAL_ID"
     flask_sql "$@" && return
     [ "$CLIENT_IP" = auto ] && [ -n "$CREATE_SQL" ] || return 1
-    # Error 40615 names the address that the server saw.
+    # Error 40615 contains the client address.
     address="$(sed -n "s/.*Client with IP address '\([0-9.]*\)' is not allowed.*/\1/p" \
         "$work/sql.txt" | head -n 1)"
     [ -n "$address" ] || return 1
     open_firewall "$address" && flask_sql "$@"
 }
 
-# A serverless SQL pool has no databases at first, and only SQL creates one. Its CREATE USER has no
-# WITH OBJECT_ID.
+# A new serverless SQL pool has no databases, and only SQL can create one. Its CREATE USER lacks WITH
+# OBJECT_ID.
 deploy_taxi() {
     flask_sql TAXI "$TAXI" create-database --target TAXI || return 1
     identity_options
@@ -624,8 +624,7 @@ deploy_taxi() {
         --set "Container=$STORAGE_CONTAINER" --set "Path=$STORAGE_PATH"
 }
 
-# A whole connection string given by hand may have its own credentials and rights: nothing is run
-# there unasked.
+# A complete connection string may have its own credentials and rights, so no SQL is run there.
 wwif_waits="" taxi_waits=""
 if [ -n "$WWIF" ]; then
     say "The rights of '$APP_NAME' in the database WWIF:"
@@ -641,17 +640,17 @@ if [ -n "$TAXI" ]; then
 fi
 
 # --- the code -------------------------------------------------------------------------------------
-# The files that git tracks, as they are now, changes without a commit included. No tests, no
-# sample, and no package.json, for which the platform would look for Node.
+# The tracked files in their present state, including uncommitted changes. Without tests, sample and
+# package.json, which would make the platform look for Node.
 
 untracked="$(git -C "$project" ls-files --others --exclude-standard 2>/dev/null || true)"
-[ -z "$untracked" ] || say "Not deployed, since git does not track them:
+[ -z "$untracked" ] || say "Not deployed, because git does not track them:
 $untracked"
 package=code.zip
 tree=""
 if [ -z "$DRY_RUN" ]; then
     package="$work/code.zip"
-    # A commit of the changed files, on no branch; empty if nothing has changed.
+    # A commit of the changed files, outside of any branch; empty if nothing has changed.
     tree="$(git -C "$project" stash create)"
 fi
 set -- git archive --format=zip --output "$package" "${tree:-HEAD}" -- . ':(exclude).*' \
@@ -667,15 +666,15 @@ deploy_code() {
 
 code_waits=""
 if ! deploy_code; then
-    # The deployment service restarts after a change of settings, and drops what it was doing.
+    # The deployment service restarts after a change of settings and cancels running deployments.
     if ! grep -qi 'container restart' "$work/deploy.txt" || ! deploy_code; then code_waits=failed; fi
 fi
 
-# A new identity takes minutes to be known to the databases; the deployment has passed since.
+# Databases accept a new identity only after some minutes, which have passed by now.
 if [ "$wwif_waits" = failed ]; then deploy_wwif && wwif_waits=""; fi
 if [ "$taxi_waits" = failed ]; then deploy_taxi && taxi_waits=""; fi
 
-# --- what is left to do ---------------------------------------------------------------------------
+# --- next steps -----------------------------------------------------------------------------------
 
 if [ -n "$SYNAPSE_WORKSPACE" ]; then
     folder="${STORAGE_PATH%/*}"
@@ -685,20 +684,20 @@ if [ -n "$SYNAPSE_WORKSPACE" ]; then
         --container-name "$STORAGE_CONTAINER" --name "${folder:+$folder/}taxidata.parquet" \
         --file data/taxidata.parquet 2>&1
 fi
-HOST="$(ask HOST webapp show --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
+HOST="$(query HOST webapp show --name "$APP_NAME" --resource-group "$RESOURCE_GROUP" \
     --query defaultHostName)"
 if [ -z "$code_waits" ]; then
     say "Running: https://$HOST/"
-    say "Whether its databases answer: https://$HOST/health/ready (this logs in, and so wakes a database that is paused)"
+    say "State of its databases: https://$HOST/health/ready (this logs in, and so resumes a paused database)"
 fi
 case "$wwif_waits$taxi_waits" in
     *printed*) say "Have an administrator of the database run sql/azure-sql and sql/synapse, with the grants printed above." ;;
 esac
 case "$wwif_waits$taxi_waits" in
-    *failed*) say "Not all of the SQL has run: the message above says why, docs/azure.md what it means. Run this again, or have an administrator run the folders sql/azure-sql and sql/synapse." >&2 ;;
+    *failed*) say "Not all of the SQL was run; the reason is above, and docs/azure.md explains it. Run this again, or have an administrator run the folders sql/azure-sql and sql/synapse." >&2 ;;
 esac
 [ -z "$code_waits" ] ||
-    stop "the app was not deployed, or did not start: 'az webapp log tail --name $APP_NAME --resource-group $RESOURCE_GROUP' shows why. Then run this again."
+    stop "the app was not deployed, or did not start: see 'az webapp log tail --name $APP_NAME --resource-group $RESOURCE_GROUP', then run this again."
 case "$wwif_waits$taxi_waits" in
-    *failed*) stop "the code is deployed, but not all of the SQL." ;;
+    *failed*) stop "the code was deployed, but not all of the SQL was run." ;;
 esac

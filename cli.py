@@ -1,5 +1,7 @@
-"""The product's commands, `flask sql …`, `flask taxi …`, `flask token`: they speak, other rooms do
-the work."""
+"""The commands `flask sql …`, `flask taxi …`, `flask auth …`, `flask token` and others.
+
+They parse arguments and print; the work is done in other rooms.
+"""
 
 import json
 import logging
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     from catalog.procedure import Procedure
 
 sql_commands = AppGroup("sql", help="Deploy and check the stored procedures.")
-taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded default.")
-auth_commands = AppGroup("auth", help="Make the credentials that AUTH asks for.")
+taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded database.")
+auth_commands = AppGroup("auth", help="Create the credentials that AUTH requires.")
 
 ROOT = Path(__file__).resolve().parent
 # Where flask sql check looks for the contract.
 LOCK_FILE = "procedures.lock.json"
-# Which folder of sql/ a target's scripts lie in, by what the engine calls itself.
+# The folder of sql/ with a target's scripts, by the connected engine.
 FOLDERS = {
     ("sqlserver", "WWIF"): "azure-sql",
     ("sqlserver", "TAXI"): "synapse",
@@ -39,20 +41,20 @@ FOLDERS = {
 
 @sql_commands.command("deploy")
 @click.option(
-    "--target", metavar="NAME", required=True, help="Database: WWIF, TAXI; any by --keys."
+    "--target", metavar="NAME", required=True, help="Database: WWIF, TAXI; any with --keys."
 )
 @click.option("--keys", is_flag=True, help="Run sql/keys/ only: the table of idempotency keys.")
-@click.option("--check", is_flag=True, help="List what would run; run nothing.")
-@click.option("--app-name", metavar="NAME", help="Who gets the grants; without it nobody does.")
+@click.option("--check", is_flag=True, help="List the batches without running them.")
+@click.option("--app-name", metavar="NAME", help="User that gets the grants; default: no grants.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
 )
-@click.option("--skip", multiple=True, metavar="PATTERN", help="Leave out scripts of this name.")
+@click.option("--skip", multiple=True, metavar="PATTERN", help="Skip scripts with such a name.")
 @click.option(
     "--app-object-id", type=click.UUID, help="Entra object id of --app-name's managed identity."
 )
 @click.option(
-    "--app-client-id", type=click.UUID, help="Its client id; a user of another id is replaced."
+    "--app-client-id", type=click.UUID, help="Its client id; a user with another id is replaced."
 )
 @click.option("--sample", is_flag=True, help="WWIF: fill empty tables with the shipped sample.")
 def deploy_sql(
@@ -67,16 +69,18 @@ def deploy_sql(
     sample: bool,
     keys: bool,
 ) -> None:
-    """Run the SQL scripts of a configured database, batch by batch; they may be run again."""
+    """Run the SQL scripts of a configured database, batch by batch. Idempotent: may be repeated."""
     import pyodbc
 
     from database.connect.connection_string import ConnectionString
     from database.connect.credentials import cloud_of
     from database.connect.drivers import server_of
     from database.dialects import dialect_of
-    from deploy.deployment import DeploymentError, deploy, plan
+    from deploy import DeploymentError
     from deploy.required_objects import policies
+    from deploy.runner import deploy
     from deploy.sample_rows import fill_empty
+    from deploy.scripts import plan
     from operations.required_objects import required_objects_of
 
     _check_scripts(target, keys=keys, sample=sample)
@@ -84,9 +88,9 @@ def deploy_sql(
     if app_name:
         variables["AppName"] = app_name
     elif app_object_id or app_client_id:
-        raise click.BadParameter("It needs --app-name.", param_hint="--app-object-id")
+        raise click.BadParameter("Add --app-name.", param_hint="--app-object-id, --app-client-id")
     if not variables.get("AppName"):
-        click.echo("No --app-name: the scripts *grants*.sql are left out.")
+        click.echo("No --app-name: skipping the scripts *grants*.sql.")
         skip += ("*grants*.sql",)
     found = _target(target)
     server = server_of(ConnectionString(found.connection_string))
@@ -99,7 +103,7 @@ def deploy_sql(
             steps = plan(folder, engine=engine, variables=variables, skip=skip)
             for step in steps:
                 click.echo(f"would run {step}")
-            click.echo(f"{len(steps)} batches, none of them run.")
+            click.echo(f"{len(steps)} batches; none was run.")
             return
         if engine == "sqlserver" and app_name:
             _prepare_user(connection, app_name, app_object_id, app_client_id)
@@ -126,15 +130,17 @@ def _check_scripts(target: str, *, keys: bool, sample: bool) -> None:
             param_hint="--target",
         )
     if sample and (keys or target != "WWIF"):
-        raise click.BadParameter("The sample that is loaded so is WWIF's.", param_hint="--sample")
+        raise click.BadParameter(
+            "Only WWIF has a sample: use --target WWIF.", param_hint="--sample"
+        )
 
 
 @sql_commands.command("create-database")
-@click.option("--target", type=click.Choice(TARGETS), required=True, help="Which database.")
+@click.option("--target", type=click.Choice(TARGETS), required=True, help="The database.")
 def create_sql_database(target: str) -> None:
-    """Create the database that a SQL Server connection string names, unless it exists.
+    """Create the database of a SQL Server connection string, unless it exists.
 
-    For Synapse serverless, which offers no other way but SQL. Its collation is a UTF-8 one.
+    For Synapse serverless, where only SQL can create databases. The collation is a UTF-8 one.
     """
     import pyodbc
 
@@ -145,7 +151,9 @@ def create_sql_database(target: str) -> None:
     given = ConnectionString(found.connection_string)
     name = given.get("DATABASE", "INITIAL CATALOG")
     if found.driver_family != "sqlserver" or not name:
-        raise click.ClickException(f"{found.variable} names no database on a SQL Server.")
+        raise click.ClickException(
+            f"{found.variable} names no SQL Server database: add Database=NAME."
+        )
     key = "DATABASE" if given.get("DATABASE") else "INITIAL CATALOG"
     connection = _open(replace(found, connection_string=str(given.replaced({key: "master"}))))
     try:
@@ -159,7 +167,7 @@ def create_sql_database(target: str) -> None:
 
 @sql_commands.command("driver")
 def show_sql_driver() -> None:
-    """Print the ODBC driver for SQL Server that would be used. Fails if none is installed."""
+    """Print the ODBC driver for SQL Server that the API uses. Fails if none is installed."""
     from database.connect.drivers import DriverMissing, find_driver
 
     try:
@@ -171,7 +179,7 @@ def show_sql_driver() -> None:
 def _assignment(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE.", param_hint="--set")
+        raise click.BadParameter(f"{text!r} is invalid: write NAME=VALUE.", param_hint="--set")
     return name, value
 
 
@@ -180,7 +188,7 @@ def _target(name: str) -> Target:
     settings = read_settings()
     if settings.embedded:
         raise click.ClickException(
-            "No connection string is set; the embedded default runs its scripts when it starts."
+            "No connection string is set; the embedded database runs its scripts when it starts."
         )
     target = settings.targets.get(name)
     if target is None:
@@ -202,13 +210,13 @@ def _prepare_user(
 
 
 def _open(target: Target) -> "pyodbc.Connection":
-    """A connection of its own to `target`; a ClickException says why there is none."""
+    """A new connection to `target`, outside of the pool. Raises ClickException."""
     import pyodbc
 
     from database.connect.connection_string import ConnectionString
     from database.connect.drivers import Driver, DriverMissing, server_of
     from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from deploy.deployment import open_when_resumed
+    from deploy.runner import open_when_resumed
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
@@ -236,15 +244,13 @@ def _open(target: Target) -> "pyodbc.Connection":
 
 
 def _plain(error: "pyodbc.Error") -> str:
-    """What the driver says, on one line: without the brackets before it and the codes after it."""
+    """The driver's message on one line, without the bracketed prefixes and the codes at its end."""
     text = " ".join(str(error.args[-1]).split())
     return re.sub(r"^(\[[^]]*\] ?)+|( \(-?\d+\))? \(\w+\)$", "", text)
 
 
 def _no_token(target: Target, error: Exception) -> str:
-    return (
-        f"{error} Run az login, or set TOKEN, or put a user and a password into {target.variable}."
-    )
+    return f"{error} Run az login, or set TOKEN, or add a user and a password to {target.variable}."
 
 
 @sql_commands.command("run")
@@ -264,7 +270,8 @@ def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) 
     import pyodbc
 
     from databases import EMBEDDED
-    from deploy.deployment import DeploymentError, run_scripts
+    from deploy import DeploymentError
+    from deploy.runner import run_scripts
     from embedded.cluster import OWNER
 
     settings = read_settings()
@@ -314,7 +321,7 @@ def _open_to_the_api(connection: "pyodbc.Connection") -> None:
 
 
 @sql_commands.command("check")
-@click.option("--target", metavar="NAME", help="Which database; else every one.")
+@click.option("--target", metavar="NAME", help="The database; default: all.")
 @click.option(
     *("--lock", "lock_file"),
     metavar="FILE",
@@ -322,10 +329,10 @@ def _open_to_the_api(connection: "pyodbc.Connection") -> None:
     help=f"Contract of flask procedures --lock; else {LOCK_FILE} where it is.",
 )
 def check_sql(target: str | None, lock_file: Path | None) -> None:
-    """Say what the routes need and a database lacks: procedures, their parameter, rights; and
-    each change of a procedure that breaks the contract in the lock file.
+    """List the objects and permissions that the routes require and a database lacks, and each
+    change of a procedure that breaks the contract in the lock file.
 
-    Asks as the API itself, so with the rights that the API has. Fails when anything is missing.
+    Connects as the API does, with its permissions. Fails if anything is missing.
     """
     import pyodbc
 
@@ -357,7 +364,7 @@ def check_sql(target: str | None, lock_file: Path | None) -> None:
             finally:
                 connection.close()
         except pyodbc.Error as error:
-            sentences = [f"could not be asked: {error.args[-1]}"]
+            sentences = [f"the check failed: {error.args[-1]}"]
         except click.ClickException as error:
             sentences = [error.message]
         for sentence in [*sentences, *notes]:
@@ -489,9 +496,9 @@ def procedures_command(*, as_json: bool, lock_file: Path | None) -> None:
 
 
 def _served(name: str, *, role: str | None = None) -> Target | None:
-    """A database that is served, the embedded default (started) among them.
+    """A served database, or None; starts the embedded database if it is the one.
 
-    role: of the embedded default; without it the API's own.
+    role: a role of the embedded database; default: the API's.
     """
     from databases import EMBEDDED
     from embedded.cluster import API_ROLE, EmbeddedError
@@ -510,9 +517,9 @@ def _served(name: str, *, role: str | None = None) -> Target | None:
 
 @click.command("token")
 def token_command() -> None:
-    """Say which credential logs in to each database, and until when its token is good.
+    """Print the credential that logs in to each database, and when its token expires.
 
-    Fails where no token can be had. The token itself is never shown.
+    Fails if a token can't be acquired. Never prints the token itself.
     """
     from database.connect.connection_string import ConnectionStringError
     from database.connect.drivers import server_of, wants_token
@@ -524,13 +531,13 @@ def token_command() -> None:
     for name in settings.database_names:
         target = settings.targets.get(name)
         if target is None:
-            what = "the embedded default" if settings.embedded else "not configured"
+            what = "the embedded database" if settings.embedded else "not configured"
             click.echo(f"{name}: {what}; no token needed.")
             continue
         try:
             given = to_odbc(target.connection_string, family=target.driver_family)
             if not wants_token(given, family=target.driver_family):
-                click.echo(f"{name}: {target.variable} says how to log in; no token needed.")
+                click.echo(f"{name}: {target.variable} has its own login; no token needed.")
                 continue
             tokens = from_environment(settings.identity, server=server_of(given))
         except (ConnectionStringError, ValueError) as error:
@@ -538,7 +545,7 @@ def token_command() -> None:
             failed = True
             continue
         try:
-            # What it would log stands in the failure too.
+            # It logs a failure, which is printed below.
             logging.disable()
             token = tokens.get(timeout=settings.login_timeout_seconds)
             about = tokens.describe()
@@ -548,7 +555,7 @@ def token_command() -> None:
             )
         except TokenUnavailable as error:
             click.echo(f"{name}: {_no_token(target, error)}")
-            # Of azure-identity's paragraphs the credentials that it tried, a line each.
+            # From azure-identity's long message, only one line for each credential that it tried.
             for tried in re.findall(r"^\t(\w+: .*)$", str(error.__cause__), re.MULTILINE):
                 click.echo(f"  {tried}")
             failed = True
@@ -561,9 +568,9 @@ def token_command() -> None:
 
 @auth_commands.command("new-key")
 @click.argument("name")
-@click.option("--groups", default="read", help="Out of read, write, operate; joined by commas.")
+@click.option("--groups", default="read", help="Comma-separated: read, write, operate.")
 def new_api_key(name: str, groups: str) -> None:
-    """Make an API key for NAME. It is shown now and never again: settings hold its digest only."""
+    """Create an API key for NAME and print it once; the settings store only its digest."""
     from authentication.api_keys import HEADER, new_key, setting_line
 
     key = new_key()
@@ -572,7 +579,7 @@ def new_api_key(name: str, groups: str) -> None:
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{HEADER}: {key}", err=True)
-    click.echo("Add this to API_KEYS, after a comma where there are others:", err=True)
+    click.echo("Add this line to API_KEYS, separated by a comma from other keys:", err=True)
     click.echo(line)
 
 
@@ -580,11 +587,11 @@ def new_api_key(name: str, groups: str) -> None:
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
 )
-@click.option("--replace", is_flag=True, help="Remove all trips first.")
+@click.option("--replace", is_flag=True, help="Delete all trips first.")
 def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
-    """Load TLC Parquet FILEs of any year into the embedded default: all of them, or none.
+    """Load TLC Parquet FILEs of any year into the embedded database: all of them, or none.
 
-    A file that is loaded already is left alone. The first file makes the shipped sample go.
+    Skips files that are loaded already. The first load deletes the shipped sample.
     """
     from database.errors import NotConfigured
     from embedded.cluster import EmbeddedError
@@ -593,24 +600,24 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
         cluster = current_app.extensions["databases"].cluster()
     except NotConfigured as error:
         raise click.ClickException(
-            f"{error} flask taxi load fills the embedded default only:"
-            " load trips into that database with its own tools, or unset its connection string."
+            f"{error} flask taxi load supports the embedded database only: load trips"
+            " into that database with its own tools, or unset its connection string."
         ) from error
     except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
-    # Here, because Arrow takes a while to import, and an image that serves others does without.
+    # Imported here: Arrow imports slowly, and the container image does not contain it.
     from tqdm import tqdm
 
     from taxi.loader import LoadError, Progress, load
 
     bar = tqdm(unit=" rows", unit_scale=True, delay=0.001, leave=False)
 
-    def report(news: Progress | str) -> None:
-        if isinstance(news, Progress):
-            bar.total, bar.leave = news.total_rows, True
-            bar.update(news.rows - bar.n)
+    def report(event: Progress | str) -> None:
+        if isinstance(event, Progress):
+            bar.total, bar.leave = event.total_rows, True
+            bar.update(event.rows - bar.n)
         else:
-            bar.write(news)
+            bar.write(event)
 
     try:
         result = load(files, conninfo=cluster.conninfo(), replace=replace, report=report)
@@ -619,9 +626,9 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
     finally:
         bar.close()
     if result.sample_removed:
-        click.echo("The shipped sample made room for real trips.")
+        click.echo("Deleted the shipped sample.")
     if not result.loaded:
-        click.echo("Nothing new to load.")
+        click.echo("Nothing to load.")
         return
     rate = result.rows / max(result.seconds, 0.001)
     click.echo(f"Loaded {result.rows:,} rows in {result.seconds:.1f} s ({rate:,.0f} rows/s).")

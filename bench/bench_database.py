@@ -44,7 +44,7 @@ SELECT n, 'Growth ' || n, '(555) 555-0100', '90410'
 
 @dataclass(frozen=True)
 class Addresses:
-    """The database as each driver wants it written."""
+    """The database's address in the form of each driver."""
 
     odbc: str
     odbc_without_driver: str
@@ -77,7 +77,7 @@ class BenchDatabase:
         return int((self.cluster.data / "postmaster.pid").read_text().split()[0])
 
     def ask(self, procedure: str, document: dict) -> object:
-        """What the procedure answers, asked without any contestant between; None: no row."""
+        """The procedure's result, called directly without a contestant; None: no row."""
         schema, name = procedure.split(".")
         text = json.dumps(document).replace("'", "''")
         printed = self.cluster.run_sql(f'SELECT "Json" FROM {schema}."{name}"(\'{text}\')')

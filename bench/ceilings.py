@@ -17,7 +17,9 @@ import pyodbc
 from bench.bench_database import BenchDatabase
 from bench.contestants.registry import WORKERS
 from bench.workloads import IDS
-from embedded.cluster import API_ROLE, DATABASE, PORT, find_binaries, unprivileged_account
+from embedded.configuration import API_ROLE, DATABASE, PORT
+from embedded.folder import unprivileged_account
+from embedded.installation import find_binaries
 
 SCRIPT = f"""\\set id random({IDS[0]}, {IDS[-1]})
 SELECT * FROM web.get_customer('{{"CustomerID":' || :id || '}}');
@@ -41,7 +43,7 @@ def pgbench(database: BenchDatabase, *, connections: int, seconds: float) -> Cei
         script.write_text(SCRIPT)
         account = {}
         if os.geteuid() == 0:
-            # pgbench writes its log as whoever runs it; no need for root here.
+            # pgbench writes its log under the account that runs it, which need not be root.
             user = unprivileged_account()
             os.chown(folder, user.pw_uid, user.pw_gid)
             account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}

@@ -1,6 +1,6 @@
 """Compares the product with what its users would pick instead: bench/run [--quick].
 
-Each contestant is a process of its own on the same PostgreSQL. All are started, checked for right
+Each contestant runs in its own process, on the same PostgreSQL. All are started, checked for right
 answers and warmed up; then wrk asks A, B, C, A, B, C … Stops everything it started, also on
 Ctrl-C. Writes bench/results/<name>.json and, for the full run, bench/results/README.md.
 """

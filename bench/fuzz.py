@@ -1,4 +1,4 @@
-"""Schemathesis, all checks, against a server over the embedded default of its own.
+"""Schemathesis, all checks, against a server with its own embedded database.
 
 usage: python -m bench.fuzz [--max-examples N] [--seed N]
 Prints Schemathesis' report; exit code 1 when a check failed or fewer than CASES cases were made.

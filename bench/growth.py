@@ -41,7 +41,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked again and again: `path` of the server at `port`."""
+    """Requests `path` of the server at `port`, repeatedly."""
 
     what: str
     rows: int

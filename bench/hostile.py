@@ -130,7 +130,7 @@ class Held:
 
 
 class Repeated:
-    """Requests one after the other, each on a connection of its own, until the time is over."""
+    """Requests one after another, each on a new connection, until the time is over."""
 
     def __init__(self, port: int, requests: tuple[bytes, ...]) -> None:
         self._url, self._requests = f"http://127.0.0.1:{port}", requests
@@ -162,7 +162,7 @@ def hostilities(port: int, silent: int, trickling: int, key: tuple[str, str]) ->
 
 
 def attack(options: argparse.Namespace, port: int, key: tuple[str, str], seconds: float, told):
-    """In a process of its own, so that the honest clients' times are not those of this one."""
+    """Runs in its own process, so that it does not slow the honest clients."""
     # It ends by itself.
     end = time.monotonic() + seconds
     kinds = hostilities(port, options.silent, options.trickling, key)

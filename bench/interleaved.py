@@ -14,7 +14,7 @@ def interleaved(
     taken: dict[str, list[float]] = {name: [] for name in alternatives}
     order = list(alternatives.items())
     for _ in range(rounds):
-        # Turned by one each round, so that nobody always runs after the same neighbour.
+        # Rotated by one each round, so that no contestant always runs after the same other one.
         order.append(order.pop(0))
         for name, call in order:
             call()

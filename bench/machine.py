@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.contestants.registry import Contestant
-from embedded.cluster import find_binaries
+from embedded.installation import find_binaries
 
 
 def description(contestants: Iterable[Contestant]) -> dict:

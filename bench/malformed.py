@@ -52,7 +52,7 @@ class QuietHandler(WSGIRequestHandler):
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[tuple[BaseWSGIServer, Flask]]:
-    """The API on a port of its own, in a thread of this process."""
+    """The API on its own port, in a thread of this process."""
     app = create_app(read_settings({"LOCAL_DIR": str(folder)}))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     thread = threading.Thread(target=server.serve_forever)
@@ -83,7 +83,7 @@ def hold_to_it(folder: Path, *, requests: int, seed: int) -> Findings:
 
 
 def _settle(port: int, manager: ConnectionManager) -> None:
-    """The first write is made, and what it has cleaned up beside it: both take a connection."""
+    """The first write, and the clean-up that it starts, are done: both take a connection."""
     _send(port, next(Maker(SETTLING_SEED).requests(1)))
     ended = time.monotonic() + SETTLE_SECONDS
     while manager.stats().checkouts_total < 2 and time.monotonic() < ended:

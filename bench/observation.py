@@ -47,7 +47,7 @@ def ask(app: Callable) -> None:
 
 
 def observations_only(observe: Observe) -> Callable:
-    """An application that says what a call would say, and nothing else."""
+    """An application that emits the events of a call and does nothing else."""
 
     def app(environ: dict, start_response: Callable) -> list[bytes]:
         began = time.monotonic()

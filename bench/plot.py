@@ -1,4 +1,4 @@
-"""Draws a result of bench/compare.py: bench/run plot [name]. PNG beside it in bench/results/."""
+"""Draws a result of bench/compare.py as PNG in bench/results/: bench/run plot [name]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts many threads on few connections and shows who waited how long.
+"""Runs many threads on few connections and shows how long each of them waited.
 
 Run as `python -m bench.pool_pressure`. Exits with 1 when a promise was broken.
 """

@@ -1,4 +1,4 @@
-"""Restarts PostgreSQL under clients that read and write, and counts what they were told.
+"""Restarts PostgreSQL under clients that read and write, and counts their responses.
 
 Run as `python -m bench.restarts`. Exits with 1 when a promise was broken, or when the first
 success came more than a second after the database was back.

@@ -1,4 +1,4 @@
-"""A contestant running as a process of its own."""
+"""A contestant in its own process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C reaches this program only, which then stops them.
+            # Its own process group: Ctrl-C reaches only this program, which stops the others.
             start_new_session=True,
         )
         try:

@@ -81,9 +81,9 @@ class Story:
 
 
 class Client(threading.Thread):
-    """Asks at its own pace: reads, and writes each asked again with its key until it is answered.
+    """Sends reads, and writes that it repeats with their key until they get a response.
 
-    A cut of its own connection to the server is none of the faults, so it is counted as one.
+    Its own connection to the server is not cut by the faults, so a broken one counts as a failure.
     """
 
     def __init__(self, port: int, story: Story, stop: threading.Event, offset: int) -> None:
@@ -124,7 +124,7 @@ class Client(threading.Thread):
             response.read()
             self._story.answers[str(response.status)] += 1
         except (OSError, http.client.HTTPException) as error:
-            # A stream whose database went away ends so; anything else would be a fault of ours.
+            # A stream ends like this if its database is gone; any other end would be our fault.
             self._story.answers[f"{method} broken off: {type(error).__name__}"] += 1
             self._connection.close()
             return 0

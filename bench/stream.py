@@ -1,4 +1,4 @@
-"""All trips as NDJSON, CSV and JSON, beside `psql -c "copy (select row_to_json …) to stdout"`.
+"""All trips as NDJSON, CSV and JSON, compared to `psql -c "copy (select row_to_json …) to stdout"`.
 
 Run as `python -m bench.stream [--rows N]`. Each form and psql in turn, three times; medians. Says
 how soon the first byte came, how much the server's resident set grew, and how soon a connection
@@ -59,7 +59,7 @@ def read(server: Server, form: str) -> Read:
 
 
 def connect(server: Server, form: str) -> socket.socket:
-    """A socket on which the stream was asked for, in HTTP/1.0: no chunk sizes among the rows."""
+    """A socket with the request for the stream sent, in HTTP/1.0: no chunk sizes among the rows."""
     host, port = server.url.removeprefix("http://").split(":")
     connected = socket.create_connection((host, int(port)), timeout=300)
     path = f"/taxidata?limit=0&format={form}"
@@ -104,7 +104,7 @@ def main() -> int:
     for name, rate in base.items():
         print(f"{name:18} {rate:9,.0f} rows/s")
     complete = True
-    # CSV has a line of names besides.
+    # CSV also has a header line.
     expected = {"ndjson": options.rows, "csv": options.rows + 1, "json": options.rows}
     for form, reads in taken.items():
         rate = statistics.median(r.rows / r.seconds for r in reads)

@@ -1,4 +1,4 @@
-"""What is asked of every contestant."""
+"""The requests that every contestant gets."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ WORKLOADS = (
     Workload("mix 90/10", "mix", writes=True),
 )
 CONNECTIONS = (1, 16, 128)
-# Customers of the sample that nobody creates or deletes.
+# Customers of the sample that no workload creates or deletes.
 IDS = range(1, 202)

@@ -1,18 +1,23 @@
-"""Make the shipped sample: customers.csv, taxidata.parquet and passengers.csv beside this file.
+"""Makes the shipped sample: customers.csv, taxidata.parquet and passengers.csv, in this folder.
 
-Run as `python data/make_sample.py [FOLDER]`. Every name, address, fare and trip is invented, but
-for the customer and the trip that the README shows. The same program makes the same rows each
-time: only `random.Random.random()` is drawn from, whose sequence Python promises to keep.
+Run as `python data/make_sample.py [FOLDER]`. Every name, address, fare and trip is invented, except
+the customer and the trip in the README. Each run makes the same rows: the only source of chance is
+`random.Random.random()`, whose sequence Python guarantees.
 """
 
 import csv
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
 
 CUSTOMER_COLUMNS = (
     "CustomerID",
@@ -35,7 +40,7 @@ PASSENGER_COLUMNS = (
     "parents_or_children",
     "Fare",
 )
-# The types Spark writes for the taxi sample; timestamps go to the file as INT96, as Spark's do.
+# The types that Spark writes for the taxi sample; timestamps are stored as INT96, as Spark does.
 TRIP_SCHEMA = pa.schema(
     [
         ("VendorID", pa.int16()),
@@ -153,12 +158,12 @@ MANHATTAN = (
 )  # fmt: skip
 OUTER_BOROUGHS = (7, 25, 33, 36, 40, 49, 61, 65, 80, 82, 95, 97, 129, 145, 146, 179, 181, 193, 223)
 LAGUARDIA, JFK = 138, 132
-# trips begun in each hour of the day, relative to each other
+# Relative number of trips that begin in each hour of the day.
 HOURLY_DEMAND = (
     30, 20, 14, 9, 8, 12, 30, 52, 66, 65, 62, 63, 66, 66, 70, 68, 60, 70, 84, 86, 78, 74, 66, 50,
 )  # fmt: skip
-# days from 28 January, most of them the 31st as in the full file; from 2 February on, trips in
-# Manhattan pay the congestion surcharge
+# Relative number of trips per day from 28 January; most on the 31st, as in the full file. From
+# 2 February on, trips in Manhattan have the congestion surcharge.
 DAILY_DEMAND = (8, 8, 10, 50, 10, 8, 6)
 CONGESTION_SURCHARGE_FROM = datetime(2019, 2, 2)
 
@@ -166,18 +171,18 @@ CONGESTION_SURCHARGE_FROM = datetime(2019, 2, 2)
 class Draw:
     """Reproducible choices, all derived from `Random.random()`."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: str) -> None:
         self._random = Random(seed).random
 
-    def below(self, limit):
+    def below(self, limit: int) -> int:
         """An integer n with 0 <= n < limit."""
         return int(self._random() * limit)
 
-    def one_of(self, choices):
+    def one_of(self, choices: Sequence[T]) -> T:
         return choices[self.below(len(choices))]
 
-    def weighted(self, weights):
-        """An index of `weights`, as likely as its weight."""
+    def weighted(self, weights: Sequence[float]) -> int:
+        """An index of `weights`, with a probability in proportion to its weight."""
         at = self._random() * sum(weights)
         for index, weight in enumerate(weights):
             at -= weight
@@ -185,19 +190,19 @@ class Draw:
                 return index
         return len(weights) - 1
 
-    def shuffled(self, items):
+    def shuffled(self, items: Iterable[T]) -> list[T]:
         left = list(items)
         return [left.pop(self.below(len(left))) for _ in range(len(left))]
 
-    def happens(self, probability):
+    def happens(self, probability: float) -> bool:
         return self._random() < probability
 
-    def between(self, low, high):
+    def between(self, low: float, high: float) -> float:
         return low + (high - low) * self._random()
 
 
-def customers():
-    """663 rows in the order of CUSTOMER_COLUMNS, ids as in WideWorldImporters; '' is no value."""
+def customers() -> list[Row]:
+    """663 rows of CUSTOMER_COLUMNS, with the ids of WideWorldImporters; '' stands for NULL."""
     draw = Draw("customers")
     rows = []
     for first_id, company, site in (
@@ -209,15 +214,17 @@ def customers():
             place = town if town == "Head Office" else f"{town}, {state}"
             website = f"http://www.{site}.com/{_url_word(town)}"
             shop = f"Shop {1 + draw.below(300)}"
-            rows.append((customer_id, f"{company} ({place})", *_reach(draw, state, website, shop)))
+            rows.append(
+                (customer_id, f"{company} ({place})", *_contact(draw, state, website, shop))
+            )
     for customer_id, (name, _) in enumerate(_person_names(draw, 261), 801):
         website = "" if draw.happens(0.15) else f"http://www.example.com/{_url_word(name)}"
         unit = f"{draw.one_of(('Unit', 'Suite'))} {1 + draw.below(200)}"
-        rows.append((customer_id, name, *_reach(draw, draw.one_of(list(STATES)), website, unit)))
+        rows.append((customer_id, name, *_contact(draw, draw.one_of(list(STATES)), website, unit)))
     return [README_CUSTOMER if row[0] == README_CUSTOMER[0] else row for row in rows]
 
 
-def _towns(draw, count):
+def _towns(draw: Draw, count: int) -> list[tuple[str, str]]:
     towns = {}
     for place, state in TOWNS_BEYOND_ASCII:
         towns[place] = state
@@ -228,37 +235,37 @@ def _towns(draw, count):
     return draw.shuffled(towns.items())
 
 
-def _person_names(draw, count):
+def _person_names(draw: Draw, count: int) -> list[tuple[str, str]]:
     """`count` different pairs of a name and its sex."""
-    names = {}
+    names: dict[str, str] = {}
     while len(names) < count:
         sex, given_names = draw.one_of((("female", WOMEN), ("male", MEN)))
         names[f"{draw.one_of(given_names)} {draw.one_of(PERSON_FAMILIES)}"] = sex
     return list(names.items())
 
 
-def _reach(draw, state, website, address_line_1):
+def _contact(draw: Draw, state: str, website: str, address_line_1: str) -> tuple[str, ...]:
     area, zone = STATES[state]
     street = f"{1 + draw.below(1_999)} {draw.one_of(STREET_FAMILIES)} {draw.one_of(STREET_KINDS)}"
     fax = f"({area}) 555-0101" if draw.happens(0.97) else ""
     postal_code = f"{zone}{draw.below(1_000):03}"
-    # numbers 555-0100 to 555-0199 are set aside for fiction in every area
+    # 555-0100 to 555-0199 are reserved for fiction in every area code
     return f"({area}) 555-0100", fax, website, address_line_1, street, postal_code
 
 
-def _url_word(text):
+def _url_word(text: str) -> str:
     return "".join(c for c in text.translate(ASCII_LETTERS) if c.isascii() and c.isalnum())
 
 
-def trips():
-    """2,000 trips as a table of TRIP_SCHEMA, sorted by pick-up, their totals adding up."""
+def trips() -> pa.Table:
+    """2,000 trips as a table of TRIP_SCHEMA, sorted by pick-up, with correct totals."""
     draw = Draw("trips")
     rows = [README_TRIP, *(_trip(draw) for _ in range(TRIPS - 1))]
     rows.sort(key=lambda row: (row["tpep_pickup_datetime"], *row.values()))
     return pa.Table.from_pylist(rows, TRIP_SCHEMA)
 
 
-def _trip(draw):
+def _trip(draw: Draw) -> dict[str, Any]:
     pickup = datetime(2019, 1, 28) + timedelta(
         days=draw.weighted(DAILY_DEMAND),
         hours=draw.weighted(HOURLY_DEMAND),
@@ -267,17 +274,18 @@ def _trip(draw):
     vendor = 1 + draw.weighted((38, 62))
     kind = draw.weighted((88, 7, 3, 2))
     start = draw.one_of(MANHATTAN)
-    end, miles, rate_code, tolls = [
+    rides: list[tuple[int, float, int, int]] = [
         (draw.one_of(MANHATTAN), 0.3 + draw.between(0.5, 2.2) ** 2, 1, 0),
         (draw.one_of(OUTER_BOROUGHS), draw.between(3, 9), 1, 0),
         (LAGUARDIA, draw.between(7, 11), 1, 576),
         (JFK, draw.between(15, 19), 2, 576 if draw.happens(0.6) else 0),
-    ][kind]
+    ]
+    end, miles, rate_code, tolls = rides[kind]
     if draw.happens(0.4):
         start, end = end, start
     miles = round(miles, 1 if vendor == 1 else 2)
     seconds = int(miles * 3_600 / draw.between(7, 16) + draw.between(60, 240))
-    # the tariff of 2019, in cents: 2.50 and then 0.50 for each fifth of a mile or slow minute
+    # tariff of 2019 in cents: 2.50, then 0.50 for each fifth of a mile or slow minute
     fare = 5_200 if rate_code == 2 else 250 + 50 * int(miles * 4 + seconds / 60 * 0.3)
     rush_hour = 16 <= pickup.hour < 20 and pickup.weekday() < 5
     night = pickup.hour >= 20 or pickup.hour < 6
@@ -296,7 +304,7 @@ def _trip(draw):
         "improvement_surcharge": 30,
         "congestion_surcharge": congestion,
     }
-    # a disputed fare is written off as a trip of negative amounts
+    # a disputed fare is cancelled by a trip with negative amounts
     sign = -1 if payment == 4 and vendor == 2 else 1
     dollars = {name: sign * cents / 100 for name, cents in amounts.items()}
     dollars["total_amount"] = sign * sum(amounts.values()) / 100
@@ -316,15 +324,15 @@ def _trip(draw):
     return {name: row[name] for name in TRIP_SCHEMA.names}
 
 
-def _tip(draw, before_tip):
-    """Cents: a share the meter suggests, rounding up to a whole five dollars, or nothing."""
+def _tip(draw: Draw, before_tip: int) -> int:
+    """In cents: a share that the meter suggests, the rest to a multiple of five dollars, or 0."""
     habit = draw.weighted((80, 8, 12))
     if habit == 0:
         return before_tip * draw.one_of((20, 25, 30)) // 100
     return -before_tip % 500 if habit == 1 else 0
 
 
-def passengers():
+def passengers() -> list[Row]:
     """100 invented passengers in the order of PASSENGER_COLUMNS."""
     draw = Draw("passengers")
     rows = []
@@ -355,8 +363,8 @@ def passengers():
     return rows
 
 
-def write(folder):
-    """Write the three files into `folder`, replacing those that are there."""
+def write(folder: Path) -> None:
+    """Write the three files into `folder`, replacing existing ones."""
     _write_csv(folder / "customers.csv", CUSTOMER_COLUMNS, customers())
     _write_csv(folder / "passengers.csv", PASSENGER_COLUMNS, passengers())
     pq.write_table(
@@ -367,7 +375,7 @@ def write(folder):
     )
 
 
-def _write_csv(path, header, rows):
+def _write_csv(path: Path, header: Row, rows: Iterable[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -1,4 +1,4 @@
-"""The shipped sample for a database of one's own: its customers and passengers, over ODBC."""
+"""Loads the shipped customers and passengers into a configured database, over ODBC."""
 
 import csv
 from collections.abc import Callable, Mapping
@@ -15,8 +15,12 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 @dataclass(frozen=True)
 class Sample:
-    """A file of data/ and its table. constants: what the table wants besides, for every row;
-    nullable: columns where no value is NULL, None for all, and an empty string elsewhere."""
+    """A file of data/ and its table.
+
+    constants: further columns that the table requires, with one value for all rows.
+    nullable: the columns where an empty value becomes NULL; None means all. In other columns it
+    stays an empty string.
+    """
 
     file: str
     table: str
@@ -25,7 +29,7 @@ class Sample:
 
 
 PASSENGERS = Sample("passengers.csv", "dbo.titanic_passanger")
-# As web.put_customer makes a customer, who is billed to itself.
+# The same values as web.put_customer uses; a customer is billed to itself.
 WIDE_WORLD_CUSTOMERS = Sample(
     "customers.csv",
     "Sales.Customers",
@@ -53,9 +57,9 @@ SAMPLES = {
 
 
 def fill_empty(connection: pyodbc.Connection, *, report: Callable[[str], None]) -> None:
-    """Load each file of the sample whose table is empty, all of it or nothing.
+    """Load each file of the sample whose table is empty, in one transaction per file.
 
-    `report` hears a sentence for each table. The connection is left in autocommit.
+    `report` gets a sentence for each table. The connection is left in autocommit.
     Raises pyodbc.Error.
     """
     for sample in SAMPLES[dialect_of(connection).name]:
@@ -91,10 +95,10 @@ def _fill(connection: pyodbc.Connection, sample: Sample) -> int:
 
 
 def _completed(row: Mapping[str, str], sample: Sample) -> dict[str, Any]:
-    completed = {
+    completed: dict[str, Any] = {
         column: text or (None if sample.nullable is None or column in sample.nullable else "")
         for column, text in row.items()
     }
     if sample is WIDE_WORLD_CUSTOMERS:
         completed["BillToCustomerID"] = row["CustomerID"]
-    return completed | sample.constants
+    return {**completed, **sample.constants}

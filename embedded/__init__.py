@@ -1,1 +1,5 @@
-"""The private PostgreSQL that serves the sample when no database is configured."""
+"""The embedded default: a private PostgreSQL, used if no connection string is set."""
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded default can't run here; the message is one sentence with the remedy."""

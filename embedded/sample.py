@@ -1,10 +1,11 @@
-"""Fills a fresh embedded default: the procedures, and the shipped sample, once."""
+"""Fills the embedded database: its procedures, and the shipped sample, once."""
 
 import logging
 from pathlib import Path
 
-from deploy.deployment import fill
-from embedded.cluster import API_ROLE, DATABASE, EmbeddedCluster
+from deploy.templates import fill
+from embedded.cluster import EmbeddedCluster
+from embedded.configuration import API_ROLE, DATABASE
 
 log = logging.getLogger(__name__)
 
@@ -12,8 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = (ROOT / "sql" / "postgresql", ROOT / "sql" / "keys" / "postgresql")
 DATA = ROOT / "data"
 
-# The embedded database is the product's own, so its PUBLIC may do nothing, not even in a temporary
-# table; the scripts themselves leave PUBLIC alone.
+# The embedded database serves only this product, so PUBLIC has no rights, not even to temporary
+# tables. The scripts, which run in other databases too, do not change PUBLIC.
 NOTHING_FOR_PUBLIC = f"""
 REVOKE CREATE, TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
@@ -46,12 +47,12 @@ def deploy_and_fill(cluster: EmbeddedCluster) -> None:
         cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
     cluster.run_sql(NOTHING_FOR_PUBLIC)
     loaded = cluster.run_sql('SELECT "Name" FROM web.sample_data').split()
-    for name, script in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
+    for name, copy in (("customers", CUSTOMERS), ("passengers", PASSENGERS)):
         if name not in loaded:
             rows = (DATA / f"{name}.csv").read_text(encoding="utf-8")
-            cluster.run_sql(script.replace("{rows}", rows))
+            cluster.run_sql(copy.replace("{rows}", rows))
     if "taxidata" not in loaded:
-        # Imported here: pyarrow takes longer to import than a second start may take.
+        # Imported here, because importing pyarrow takes longer than a whole second start.
         from taxi.loader import load
 
         conninfo = cluster.conninfo()

@@ -1,1 +1,1 @@
-"""One observer, three subscribers: call sites only observe; logs, metrics and traces interpret."""
+"""Events become logs, metrics and traces: one observer passes them to a subscriber for each."""

@@ -1,7 +1,7 @@
-"""A histogram whose observations are counted many at a time.
+"""A histogram that counts its observations in batches.
 
-Counting one costs two writes, under a lock, to memory that other processes read: as much as the
-rest of what is observed of a request. Counted in batches it costs an append.
+Counting one observation takes two locked writes to memory shared with other processes, which costs
+as much as all other metrics of a request. In a batch, an observation costs one list append.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BATCH = 256
 
 
 class BatchedHistogram:
-    """Observes for `child`, a histogram with its labels; flush() makes it all visible."""
+    """Collects observations for `child`, a histogram with its labels set, until flush()."""
 
     __slots__ = ("_child", "_flushing", "_pending")
 
@@ -31,12 +31,12 @@ class BatchedHistogram:
             self.flush()
 
     def flush(self) -> None:
-        """Count what has been observed so far."""
+        """Count the observations collected so far."""
         with self._flushing:
-            # What others append meanwhile is for the next time.
+            # Other threads may append meanwhile; the next flush counts those.
             amounts = [self._pending.popleft() for _ in range(len(self._pending))]
             bounds, buckets = self._child._upper_bounds, self._child._buckets
-            # As Histogram.observe() does, for all of them at once; the package has no public way.
+            # As Histogram.observe() does, but for many; prometheus_client has no public API for it.
             for place, count in Counter(bisect_left(bounds, a) for a in amounts).items():
                 buckets[place].inc(count)
             if amounts:

@@ -1,11 +1,11 @@
-"""Logs: one line a request, slow calls, and everything else that is logged, all redacted.
+"""Logs: one line per request, slow and failed calls, and all other log records, all redacted.
 
-As JSON a line is an object: time (UTC), level, logger, message, request_id and trace_id of the
-request it belongs to. A request's line has event "request", method, route (the template), status,
-duration_ms, bytes; where they say something attempts, wait_ms, sqlstate, native, failure, replayed,
-complete. No path, no query, no header and no body is ever in it. A failed call's line has event
-"failed_call", procedure, database, failure, sqlstate, native and server_message, from which values
-of the request are left out (database.errors).
+In JSON format a line is an object with time (UTC), level, logger, message, and the request_id and
+trace_id of the request it belongs to. A request's line has event "request", method, route (the
+template), status, duration_ms, bytes, and, if they apply, attempts, wait_ms, sqlstate, native,
+failure, replayed and complete. It never contains the path, the query, a header or the body. The
+line of a failed call has event "failed_call", procedure, database, failure, sqlstate, native and
+server_message, without the request's values (database.errors).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import logging
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from database.errors import DatabaseError, Kind
 from database.events import Call, CircuitBreakerOpened, Retry, kind_of
@@ -25,30 +25,34 @@ from observability.request import RequestRecord, current
 FORMATS = ("auto", "text", "json")
 requests_log = logging.getLogger("requests")
 calls_log = logging.getLogger("calls")
-# Answered with 409 or 422: nothing for an operator to do.
-_OF_THE_REQUEST = (Kind.CONSTRAINT, Kind.BAD_VALUE, Kind.RAISED)
+# The client gets 409 or 422; an operator has nothing to do.
+_CLIENT_ERRORS = (Kind.CONSTRAINT, Kind.BAD_VALUE, Kind.RAISED)
 
 
 class RequestLog:
-    """Interprets requests and calls as lines. slow_seconds: a call's, from which on it is told."""
+    """Logs requests and calls. A call that takes `slow_seconds` or longer gets a warning."""
 
     def __init__(self, *, slow_seconds: float = 1.0) -> None:
         self._slow_seconds = slow_seconds
-        self.hears = {Call: self._call, Retry: self._retry, CircuitBreakerOpened: self._breaker}
+        self.handlers = {
+            Call: self._call,
+            Retry: self._retry,
+            CircuitBreakerOpened: self._circuit_breaker_opened,
+        }
 
-    def began(self, request: RequestRecord, environ: dict) -> None:
-        """Nothing is known yet that is worth a line."""
+    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
+        """Does nothing: a request is logged when it is finished."""
 
     def finished(self, request: RequestRecord) -> None:
         if requests_log.isEnabledFor(logging.INFO):
-            # Not info(): it looks for its caller up the stack, which costs as much as the line.
+            # Not info(), which searches the stack for its caller and doubles the cost of the line.
             requests_log.handle(RequestLogRecord(request))
 
     def close(self) -> None:
-        """Lines are written as they come."""
+        """Does nothing: no line is buffered."""
 
     def _call(self, call: Call) -> None:
-        failure = getattr(call.failure, "failure", call.failure)  # behind Unavailable
+        failure = getattr(call.failure, "failure", call.failure)  # Unavailable wraps its cause
         if isinstance(failure, DatabaseError) and failure.kind is not Kind.CHOSEN:
             self._failed(call, failure)
         if call.seconds >= self._slow_seconds:
@@ -70,7 +74,7 @@ class RequestLog:
             )
 
     def _failed(self, call: Call, failure: DatabaseError) -> None:
-        level = logging.INFO if failure.kind in _OF_THE_REQUEST else logging.ERROR
+        level = logging.INFO if failure.kind in _CLIENT_ERRORS else logging.ERROR
         calls_log.log(
             level,
             "failed call: %s on %s: %s",
@@ -89,22 +93,25 @@ class RequestLog:
 
     def _retry(self, retry: Retry) -> None:
         calls_log.warning(
-            "%s: %s; trying again",
+            "%s: %s; retrying",
             *(retry.database, retry.failure.report),
             extra={"fields": {"event": "retry", **_numbers(retry.failure)}},
         )
 
-    def _breaker(self, opened: CircuitBreakerOpened) -> None:
-        calls_log.error("%s is taken to be down: connects fail one after another", opened.database)
+    def _circuit_breaker_opened(self, opened: CircuitBreakerOpened) -> None:
+        calls_log.error("%s: circuit breaker opened, connects keep failing", opened.database)
 
 
 class RequestLogRecord(logging.LogRecord):
-    """A record whose message is a request: what handlers and formatters read of it, no more."""
+    """A log record for one request, with only those attributes that handlers and formatters use."""
+
+    msg: RequestRecord
 
     def __init__(self, request: RequestRecord) -> None:
         self.name = requests_log.name
         self.levelno, self.levelname = logging.INFO, "INFO"
-        self.msg, self.args = request, None
+        self.msg = request
+        self.args = None
         self.created = time.time()
         self.exc_info = self.exc_text = self.stack_info = None
         self.pathname = self.filename = self.module = self.funcName = ""
@@ -115,9 +122,9 @@ class RequestLogRecord(logging.LogRecord):
 
 
 def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
-    """Send everything that is logged to `stream` (standard error), redacted, one line a record.
+    """Send all log records, redacted, to `stream` (default: standard error), one line each.
 
-    form: one of FORMATS; "auto" is text on a terminal, else JSON. Replaces what was there before.
+    form: one of FORMATS; "auto" is text on a terminal, else JSON. Replaces the root's handlers.
     """
     stream = stream or sys.stderr
     if form == "auto":
@@ -129,13 +136,13 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    # They tell of each request to a token endpoint; failures are told by database.connect.tokens.
+    # They log each request to a token endpoint; database.connect.tokens logs the failures.
     for noisy in ("azure", "urllib3", "msal"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("werkzeug").addFilter(_not_an_access_line)
-    # Nobody reads them, and each costs a call for every line.
+    logging.getLogger("werkzeug").addFilter(_is_no_access_line)
+    # Unused here, and each costs a call for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.logAsyncioTasks = False
+    setattr(logging, "logAsyncioTasks", False)  # noqa: B010 - from Python 3.12 on
 
 
 class JsonFormatter(logging.Formatter):
@@ -144,8 +151,8 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if type(record) is RequestLogRecord:
             return _request_json(record.msg, record.created)
-        line = {
-            "time": _moment(record.created),
+        line: dict[str, Any] = {
+            "time": _utc_time(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": redact(record.getMessage()),
@@ -162,7 +169,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record for a person at a terminal."""
+    """A record as text for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
@@ -175,12 +182,14 @@ class TextFormatter(logging.Formatter):
 
 
 def _request_json(request: RequestRecord, created: float) -> str:
-    """By hand: json.dumps of a dict costs more than all the rest. Every text put in is either
-    our own or has been matched to a pattern without quotes, backslashes and controls."""
+    """Formatted by hand, because json.dumps would cost more than everything else here.
+
+    Every inserted text is our own or matches a pattern without quotes, backslashes and controls.
+    """
     second = int(created)
     line = (
         f'{{"time":"{_second(second)}.{int((created - second) * 1000):03d}Z",'
-        f'{_fixed(request.method, request.route, request.status)},"request_id":"{request.id}",'
+        f'{_fixed_part(request.method, request.route, request.status)},"request_id":"{request.id}",'
         f'"duration_ms":{1000 * request.seconds:.3f},"bytes":{request.sent}'
     )
     if request.trace_id:
@@ -190,7 +199,7 @@ def _request_json(request: RequestRecord, created: float) -> str:
         if attempts:
             line += f',"wait_ms":{1000 * waited:.3f},"attempts":{attempts}'
         if failure is not None or replayed:
-            line += "," + _json(_noteworthy(failure, replayed))[1:-1]
+            line += "," + _json(_outcome(failure, replayed))[1:-1]
     return line + "}" if request.complete else line + ',"complete":false}'
 
 
@@ -200,31 +209,31 @@ def _request_text(request: RequestRecord) -> str:
         f" {request.sent} B {request.id}"
     )
     _, _, failure, replayed = request.summary()
-    text += "".join(f" {name}={value}" for name, value in _noteworthy(failure, replayed).items())
+    text += "".join(f" {name}={value}" for name, value in _outcome(failure, replayed).items())
     return text if request.complete else text + " broken off"
 
 
-def _noteworthy(failure: DatabaseError | None, replayed: bool) -> dict:
-    """What went wrong on the way, even if it was put right; and a replay."""
-    said: dict = {}
+def _outcome(failure: DatabaseError | None, replayed: bool) -> dict[str, Any]:
+    """The last failed attempt, even if a retry succeeded; and whether the response is a replay."""
+    fields: dict[str, Any] = {}
     if failure is not None:
-        said |= {"failure": kind_of(failure), **_numbers(failure)}
+        fields |= {"failure": kind_of(failure), **_numbers(failure)}
     if replayed:
-        said["replayed"] = True
-    return said
+        fields["replayed"] = True
+    return fields
 
 
-def _numbers(failure: DatabaseError) -> dict:
+def _numbers(failure: DatabaseError) -> dict[str, Any]:
     return {"sqlstate": failure.sqlstate, "native": failure.native}
 
 
 @functools.lru_cache(maxsize=1024)
-def _fixed(method: str, route: str, status: int) -> str:
+def _fixed_part(method: str, route: str, status: int) -> str:
     parts = {"level": "INFO", "event": "request", "method": method, "route": route}
     return _json({**parts, "status": status})[1:-1]
 
 
-def _json(value: dict) -> str:
+def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -233,12 +242,12 @@ def _second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def _moment(created: float) -> str:
+def _utc_time(created: float) -> str:
     """RFC 3339, UTC, with milliseconds."""
     second = int(created)
     return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
 
 
-def _not_an_access_line(record: logging.LogRecord) -> bool:
-    """Werkzeug's development server has an access log of its own, with paths and queries."""
+def _is_no_access_line(record: logging.LogRecord) -> bool:
+    """False for the access log of Werkzeug's development server, which has paths and queries."""
     return " - - [" not in str(record.msg)

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, right under several workers too.
+"""Metrics for Prometheus, correct with several workers too.
 
-With several workers (gunicorn.conf.py sets PROMETHEUS_MULTIPROC_DIR before they start) every
-worker keeps its numbers in a file of that folder, and whichever is asked adds them all up.
+With several workers (gunicorn.conf.py sets PROMETHEUS_MULTIPROC_DIR before they start), each worker
+keeps its numbers in a file of that folder, and the worker that serves /metrics adds them up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 from prometheus_client.exposition import choose_encoder
@@ -31,26 +32,27 @@ from database.pool.state import PoolStats
 from observability.batched import BatchedHistogram
 from observability.request import RequestRecord
 
-SAMPLE_SECONDS = 1.0  # between readings of the pools, where other workers show them
+SAMPLE_SECONDS = 1.0  # between readings of the pools, with several workers
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 POOL_BUCKETS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
-# Why a pool let go of connections: the totals of PoolStats that end in one of these places.
+# Why a pool closed connections; each is a total of PoolStats.
 RETIRED = ("evicted", "lost", "expired", "validation_failures", "invalidated", "closed")
 assert {f"{reason}_total" for reason in RETIRED} < {field.name for field in fields(PoolStats)}
 
 Pools = Callable[[], Iterable[tuple[str, PoolStats]]]
+_Mode = Literal["livesum", "max"]
 
 
 class Metrics:
-    """Interprets observations as counters, gauges and histograms; make one for each app.
+    """Turns events into counters, gauges and histograms; make one for each app.
 
-    After watch() the pools' state is among them. What concerns the pools is up to SAMPLE_SECONDS
-    old where another worker is asked; requests and everything else are counted at once.
+    After watch() they include the pools' state. With several workers, figures of the pools can be
+    SAMPLE_SECONDS old; requests and everything else are counted immediately.
     """
 
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
-        # A label's child is looked up once: labels() costs more than counting does.
+        # Each label's child is cached: labels() costs more than counting.
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._batches: dict[tuple[Histogram, str], BatchedHistogram] = {}
         self._last: dict[str, PoolStats] = {}
@@ -58,35 +60,35 @@ class Metrics:
         self._sampling = threading.Lock()
         self._closed = threading.Event()
         self._requests = self._counter(
-            "http_requests", "Requests answered.", "route", "method", "status"
+            "http_requests", "Requests served.", "route", "method", "status"
         )
         self._durations = self._histogram(
             "http_request_duration_seconds",
-            "From a request's arrival until the last part of its answer is ready.",
+            "Time from a request's arrival until the last part of its response is ready.",
             *("route", "method"),
             buckets=REQUEST_BUCKETS,
         )
         self._incomplete = self._counter(
-            "http_responses_incomplete", "Answers broken off in their midst.", "route"
+            "http_responses_incomplete", "Responses that ended before their last byte.", "route"
         )
         self._waits = self._histogram(
-            "db_pool_wait_seconds", "Wait for a connection, connecting included.", "database"
+            "db_pool_wait_seconds", "Wait for a connection, including connecting.", "database"
         )
         self._usages = self._histogram(
-            "db_pool_usage_seconds", "How long a connection was out.", "database"
+            "db_pool_usage_seconds", "How long a connection was checked out.", "database"
         )
-        self._connects = self._counter("db_pool_connects", "Connections made.", "database")
+        self._connects = self._counter("db_pool_connects", "Connections opened.", "database")
         self._connect_failures = self._counter(
-            "db_pool_connect_failures", "Connects that failed.", "database", "kind"
+            "db_pool_connect_failures", "Failed connects.", "database", "kind"
         )
         self._timeouts = self._counter(
             "db_pool_timeouts", "Requests that got no connection in time.", "database"
         )
         self._rejected = self._counter(
-            "db_pool_rejected", "Requests that found the queue full.", "database"
+            "db_pool_rejected", "Requests rejected because the queue was full.", "database"
         )
         self._retired = self._counter(
-            "db_pool_retired", "Connections let go of.", "database", "reason"
+            "db_pool_retired", "Connections closed.", "database", "reason"
         )
         self._connections = self._gauge(
             "db_pool_connections", "Connections by state.", "database", "state"
@@ -98,27 +100,27 @@ class Metrics:
             "db_pool_waiting", "Requests waiting for a connection.", "database"
         )
         self._retries = self._counter(
-            "db_retries", "Attempts after a failure that passes.", "database", "kind"
+            "db_retries", "Attempts after a transient failure.", "database", "kind"
         )
         self._failures = self._counter(
-            "db_call_failures", "Calls that finally failed.", "database", "kind"
+            "db_call_failures", "Calls that failed after all attempts.", "database", "kind"
         )
         self._replays = self._counter(
-            "db_replays", "Answers given again to a known Idempotency-Key.", "database"
+            "db_replays", "Stored responses returned for a repeated Idempotency-Key.", "database"
         )
         self._breaker = self._counter(
-            "db_breaker_opened", "Times the database was taken to be down.", "database"
+            "db_breaker_opened", "Times that the circuit breaker opened.", "database"
         )
         self._tokens = self._counter(
-            "db_token_requests", "Access tokens asked for, by outcome.", "outcome"
+            "db_token_requests", "Access tokens requested, by outcome.", "outcome"
         )
         self._shared = self._counter(
-            "shared_reads", "Reads by where their answer came from.", "outcome"
+            "shared_reads", "Reads by the source of their response.", "outcome"
         )
         self._gauge("build_info", "Always 1.", "version", "python", mode="max").labels(
             version or "unknown", platform.python_version()
         ).set(1)
-        self.hears = {
+        self.handlers: dict[type, Callable[[Any], None]] = {
             Checkout: self._checkout,
             Usage: self._usage,
             Connect: self._connect,
@@ -132,10 +134,10 @@ class Metrics:
     @property
     def many_processes(self) -> bool:
         """Whether the numbers of several workers are added up."""
-        return values.ValueClass._multiprocess
+        return bool(values.ValueClass._multiprocess)
 
-    def began(self, request: RequestRecord, environ: dict) -> None:
-        """Counted when answered."""
+    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
+        """Does nothing: a request is counted when it is finished."""
 
     def finished(self, request: RequestRecord) -> None:
         key = (request.route, request.method, request.status)
@@ -151,10 +153,10 @@ class Metrics:
             self._incomplete.labels(request.route).inc()
 
     def watch(self, pools: Pools) -> None:
-        """Show the state of these from now on. `pools()`: (name, reading) of each, at any time."""
+        """Include the state of these pools from now on. pools: returns (name, stats) of each."""
         self._pools = pools
         if self.many_processes:
-            # The worker that is asked can't look into another's memory.
+            # The worker that serves /metrics can't read another worker's pools.
             threading.Thread(
                 target=_sample_until_closed,
                 args=(weakref.ref(self), self._closed),
@@ -163,7 +165,7 @@ class Metrics:
             ).start()
 
     def sample(self) -> None:
-        """Read the pools now. Their totals become counters by what has been added since."""
+        """Read the pools now, and add the growth of their totals to the counters."""
         with self._sampling:
             for batch in list(self._batches.values()):
                 batch.flush()
@@ -180,17 +182,17 @@ class Metrics:
                 self._last[name] = now
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """(text, content type) in the format that `accept` asks for, text 0.0.4 by default."""
+        """(text, content type) in the format that `accept`, a header, prefers; else text 0.0.4."""
         self.sample()
         registry = self.registry
         if self.many_processes:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         encode, content_type = choose_encoder(accept)
         return encode(registry), content_type
 
     def close(self) -> None:
-        """Note the last numbers; they outlive this process."""
+        """Read the pools for the last time; numbers in the shared folder outlive the process."""
         self._closed.set()
         self.sample()
 
@@ -216,20 +218,20 @@ class Metrics:
         try:
             return self._batches[metric, database]
         except KeyError:
-            # setdefault: of two threads here one makes it for both.
+            # setdefault: two threads that get here at once share one.
             made = BatchedHistogram(metric.labels(database))
             return self._batches.setdefault((metric, database), made)
 
     @staticmethod
     def _add(counter: Counter, last: PoolStats | None, now: PoolStats, total: str) -> None:
-        # A pool of the same name that was made anew begins at nothing.
+        # A new pool of the same name starts at zero.
         before = getattr(last, total) if last else 0
         counter.inc(max(0, getattr(now, total) - before))
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(name, help, labels, registry=self.registry)
 
-    def _gauge(self, name: str, help: str, *labels: str, mode: str = "livesum") -> Gauge:
+    def _gauge(self, name: str, help: str, *labels: str, mode: _Mode = "livesum") -> Gauge:
         return Gauge(name, help, labels, registry=self.registry, multiprocess_mode=mode)
 
     def _histogram(

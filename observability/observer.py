@@ -1,4 +1,4 @@
-"""The observer: it hears everything, knows whose request it belongs to, and passes it on."""
+"""The observer: adds each event to the current request's record and passes it to subscribers."""
 
 from __future__ import annotations
 
@@ -12,59 +12,61 @@ from observability.request import ENVIRON_KEY, RequestRecord, current
 
 SERVER_TIMING = ("asked", "always", "never")
 PREFERENCE = "server-timing"
+StartResponse = Callable[..., Any]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Subscriber(Protocol):
-    """What makes something of the facts. `hears` maps a type of observation to its hearer."""
+    """Turns events into logs, metrics or traces. handlers: an event type's handler."""
 
-    hears: dict[type, Callable[[Any], None]]
+    handlers: dict[type, Callable[[Any], None]]
 
-    def began(self, request: RequestRecord, environ: dict) -> None:
-        """A request came in."""
+    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
+        """A request has arrived."""
 
     def finished(self, request: RequestRecord) -> None:
-        """Its answer is complete, or was broken off."""
+        """Its response is complete, or ended early (request.complete)."""
 
     def close(self) -> None:
-        """Send on what is held back."""
+        """Send what is buffered."""
 
 
 class Observer:
-    """Hears observations (`observe` goes to whoever makes them) and requests (`around` an app).
+    """Takes events (call sites get `observe`) and requests (`around` wraps the WSGI app).
 
-    server_timing: whether answers carry Server-Timing; "asked" is by `Prefer: server-timing`.
+    server_timing: which responses carry Server-Timing; "asked" means those to requests with
+    `Prefer: server-timing`.
     """
 
     def __init__(self, *subscribers: Subscriber, server_timing: str = "asked") -> None:
-        self._interpreters = subscribers
-        self._hearers: dict[type, list[Callable[[Any], None]]] = defaultdict(list)
-        for interpreter in subscribers:
-            for kind, hearer in interpreter.hears.items():
-                self._hearers[kind].append(hearer)
-        self._finishers = [interpreter.finished for interpreter in subscribers]
+        self._subscribers = subscribers
+        self._handlers: dict[type, list[Callable[[Any], None]]] = defaultdict(list)
+        for subscriber in subscribers:
+            for kind, handler in subscriber.handlers.items():
+                self._handlers[kind].append(handler)
         self._server_timing = server_timing
 
     def observe(self, event: Observation) -> None:
         request = current.request
         if request is not None:
             request.events.append(event)
-        hearers = self._hearers.get(type(event))
-        if hearers is not None:
-            for hear in hearers:
-                hear(event)
+        handlers = self._handlers.get(type(event))
+        if handlers is not None:
+            for handle in handlers:
+                handle(event)
 
-    def around(self, app: Callable) -> Callable:
-        """A WSGI application that observes each request to `app`, whoever answers it."""
+    def around(self, app: Application) -> Application:
+        """A WSGI application that keeps a record of each request to `app`."""
 
-        def observed(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        def recorded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             request = environ[ENVIRON_KEY] = current.request = RequestRecord(environ)
-            for interpreter in self._interpreters:
-                interpreter.began(request, environ)
+            for subscriber in self._subscribers:
+                subscriber.began(request, environ)
             timing = self._server_timing == "always" or (
                 self._server_timing == "asked" and PREFERENCE in environ.get("HTTP_PREFER", "")
             )
 
-            def start(status: str, headers: list[tuple[str, str]], *more: object) -> Callable:
+            def start(status: str, headers: list[tuple[str, str]], *more: object) -> Any:
                 request.status = int(status[:3])
                 for name, value in headers:
                     if name == "Content-Length":
@@ -79,36 +81,36 @@ class Observer:
                 self._finish(request)
                 raise
 
-        return observed
+        return recorded
 
     def close(self) -> None:
-        for interpreter in self._interpreters:
-            interpreter.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
 
     def _finish(self, request: RequestRecord) -> None:
         request.seconds = time.monotonic() - request.began
-        for finished in self._finishers:
-            finished(request)
-        # A failure refers to the frames it went through, and those to this request.
+        for subscriber in self._subscribers:
+            subscriber.finished(request)
+        # An exception's traceback refers to frames, and those to this request: a cycle.
         request.events = []
 
 
 class _Body:
-    """The answer's body, which tells when it is complete *before* it gives its last part.
+    """The response's body, which finishes the request *before* it returns the last part.
 
-    So whoever has seen the whole answer finds it counted, in whichever worker.
+    So a client that has the whole response finds it counted, whichever worker serves /metrics.
     """
 
-    __slots__ = ("_finish", "_parts", "_request", "_whole")
+    __slots__ = ("_body", "_finish", "_parts", "_request")
 
     def __init__(
         self,
-        whole: Iterable[bytes],
+        body: Iterable[bytes],
         request: RequestRecord,
         finish: Callable[[RequestRecord], None],
     ) -> None:
-        self._whole = whole
-        self._parts: Iterator[bytes] = iter(whole)
+        self._body = body
+        self._parts: Iterator[bytes] = iter(body)
         self._request = request
         self._finish: Callable[[RequestRecord], None] | None = finish
 
@@ -120,28 +122,27 @@ class _Body:
         try:
             part = next(self._parts)
         except StopIteration:
-            if self._finish is not None:
-                self._end(complete=True)
+            self._end(complete=True)
             raise
         request.sent += len(part)
-        if request.sent == request.length and self._finish is not None:
+        if request.sent == request.length:
             self._end(complete=True)
         return part
 
     def close(self) -> None:
         try:
-            close = getattr(self._whole, "close", None)
+            close = getattr(self._body, "close", None)
             if close is not None:
                 close()
         finally:
-            if self._finish is not None:
-                self._end(complete=False)
+            self._end(complete=False)
             current.request = None
 
     def _end(self, *, complete: bool) -> None:
         finish, self._finish = self._finish, None
-        self._request.complete = complete
-        finish(self._request)
+        if finish is not None:
+            self._request.complete = complete
+            finish(self._request)
 
 
 def _timing(request: RequestRecord) -> str:

@@ -1,19 +1,19 @@
-"""Takes out of a text what must not be written down: a last line of defence, not the first."""
+"""Removes secrets from texts that are logged: the last line of defence, not the first."""
 
 import re
 
 REDACTED = "[redacted]"
 
-# In order: a whole connection string goes before its parts could be taken for something else.
+# In this order: a whole connection string is replaced before a rule matches a part of it.
 _RULES = (
-    # key=value pairs joined by semicolons, beginning with a key that connection strings begin with
+    # key=value pairs joined by semicolons; the first key is one that starts connection strings
     (
         r"(?i)\b(?:driver|server|data source|dsn|host|endpoint|instrumentationkey|"
         r"defaultendpointsprotocol|accountname)\s*=\s*(?:\{[^}\n]*\}|[^;\n{]*)"
         r"(?:;\s*[\w .]+=\s*(?:\{(?:[^}\n]|\}\})*\}|[^;\n{'\"]*))+;?",
         "[connection string]",
     ),
-    # API keys of our own (authentication.api_keys)
+    # the product's own API keys (authentication.api_keys)
     (r"\bspa_[\w-]{8,}", REDACTED),
     # JSON Web Tokens: two or three parts of base64url, the first of which is a JSON object
     (r"\beyJ[\w-]{5,}\.[\w-]*(?:\.[\w-]*)?", REDACTED),
@@ -29,7 +29,7 @@ _RULES = (
     (r"(\w://[^\s/:@]+:)[^\s/@]+@", rf"\1{REDACTED}@"),
 )
 _COMPILED = tuple((re.compile(pattern), replacement) for pattern, replacement in _RULES)
-# What every rule needs at least; most lines have none of it and are looked at only once.
+# Each rule needs one of these; most lines have none, and skip the rules.
 _SUSPICIOUS = re.compile(r"(?i)[=@]|eyJ|spa_|bearer|basic|identity|key|pwd|pass|secret|token")
 
 

@@ -1,14 +1,15 @@
-"""Traces by OpenTelemetry: request, call, attempt and checkout, named as its conventions say.
+"""OpenTelemetry traces of request, call, attempt and checkout, named by its conventions.
 
-Spans below the request's are made when it is finished, from what was observed: a call costs
-nothing more while it runs, and nothing at all where tracing is off. The packages are optional
+Spans below the request's are made from its events when it is finished: a running call costs
+nothing more, and with tracing off there is no cost at all. The packages are optional
 (requirements-tracing.txt). Conventions: "Semantic conventions for HTTP spans", "… for database
 client spans", version 1.40.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from database.errors import DatabaseError
 from database.events import Attempt, Call, Checkout, kind_of
@@ -25,12 +26,15 @@ AZURE_EXPORTER = "azure-monitor-opentelemetry-exporter==1.0.0b58"
 
 
 class TracingUnavailable(Exception):
-    """Traces are asked for, and can't be had; the message is one sentence that says why."""
+    """TRACES_TO is set and tracing can't start; the message is one sentence with the reason."""
 
 
 def processor_to(destination: str) -> SpanProcessor:
-    """Sends spans in batches: to the URL of an OTLP/HTTP endpoint, or to the Application Insights
-    of a connection string. Raises TracingUnavailable."""
+    """A processor that sends spans in batches.
+
+    destination: the URL of an OTLP/HTTP endpoint, or a connection string of Application Insights.
+    Raises TracingUnavailable.
+    """
     try:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -41,8 +45,8 @@ def processor_to(destination: str) -> SpanProcessor:
                 exporter = AzureMonitorTraceExporter(connection_string=destination)
             except ValueError:
                 raise TracingUnavailable(
-                    "TRACES_TO is no connection string of Application Insights:"
-                    " copy it whole from the portal (InstrumentationKey=<a UUID>;…)."
+                    "TRACES_TO is not a valid connection string of Application Insights:"
+                    " copy all of it from the portal (InstrumentationKey=<a UUID>;…)."
                 ) from None
             return BatchSpanProcessor(exporter)
         if destination.startswith(("http://", "https://")):
@@ -62,9 +66,9 @@ def processor_to(destination: str) -> SpanProcessor:
 
 
 class Traces:
-    """Interprets requests as spans, given to `processor`. Raises TracingUnavailable."""
+    """Turns each request into spans and gives them to `processor`. Raises TracingUnavailable."""
 
-    hears: dict = {}
+    handlers: dict[type, Callable[[Any], None]] = {}
 
     def __init__(self, processor: SpanProcessor) -> None:
         from opentelemetry import trace
@@ -74,12 +78,12 @@ class Traces:
 
         self._trace = trace
         self._propagator = TraceContextTextMapPropagator()
-        # Not the global provider: an app that is made twice must not trace twice.
+        # Not the global provider: an app that is created twice must not trace twice.
         self._provider = TracerProvider(resource=Resource.create({"service.name": SERVICE}))
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer(SERVICE)
 
-    def began(self, request: RequestRecord, environ: dict) -> None:
+    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
         carrier = {
             name: environ[f"HTTP_{name.upper()}"]
             for name in ("traceparent", "tracestate")
@@ -90,7 +94,7 @@ class Traces:
             self._propagator.extract(carrier),
             kind=self._trace.SpanKind.SERVER,
             attributes={
-                # "_OTHER" is the conventions' word for a method that is not known.
+                # The conventions call an unknown method "_OTHER".
                 "http.request.method": "_OTHER" if request.method == "OTHER" else request.method,
                 "url.scheme": environ.get("wsgi.url_scheme", "http"),
                 "server.address": environ.get("SERVER_NAME", ""),
@@ -144,7 +148,7 @@ class Traces:
         for number, (attempt, checkouts) in enumerate(attempts):
             child = self._span(request, "attempt", span, attempt, {"attempt.number": number + 1})
             for checkout in checkouts:
-                # Nothing can fail in it that is not the attempt's failure.
+                # A failed checkout is the attempt's failure.
                 self._span(request, "checkout", child, checkout, {}).end(
                     self._at(request, checkout.began + checkout.seconds)
                 )
@@ -157,7 +161,7 @@ class Traces:
         name: str,
         parent: Span,
         event: Call | Attempt | Checkout,
-        attributes: dict,
+        attributes: dict[str, Any],
         *,
         client: bool = False,
     ) -> Span:
@@ -185,5 +189,5 @@ class Traces:
 
     @staticmethod
     def _at(request: RequestRecord, moment: float) -> int:
-        """Nanoseconds since the epoch of a monotonic moment of this request."""
+        """Nanoseconds since the epoch for `moment`, seconds of time.monotonic()."""
         return request.began_ns + round((moment - request.began) * 1e9)

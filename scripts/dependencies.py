@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/licences.md: what a running API is made of, with licences, as installed here.
+"""Writes docs/licences.md: the packages of a running API and their licences, as installed.
 
 Run as `.venv/bin/python scripts/dependencies.py` after a change of requirements.
 """
@@ -43,14 +43,14 @@ so **nothing is claimed here**: run the two lines above.
 
 
 def direct(requirements: str) -> list[Requirement]:
-    """What a requirements file names for this interpreter."""
+    """The requirements of a file that apply to this interpreter."""
     lines = (ROOT / requirements).read_text(encoding="utf-8").splitlines()
     named = [Requirement(line) for line in lines if line[:1] not in ("", "#", "-")]
     return [wanted for wanted in named if wanted.marker is None or wanted.marker.evaluate()]
 
 
 def closure(wanted: list[Requirement]) -> dict[str, tuple[Distribution, set[str]]]:
-    """{canonical name: (its distribution, who asked for it)}, direct ones included."""
+    """{canonical name: (distribution, names of the packages that require it)}, with direct ones."""
     found: dict[str, tuple[Distribution, set[str]]] = {}
     pending = [(requirement, "") for requirement in wanted]
     while pending:
@@ -69,14 +69,13 @@ def closure(wanted: list[Requirement]) -> dict[str, tuple[Distribution, set[str]
 
 
 def licence(package: Distribution) -> str:
-    """The SPDX expression where there is one, else what the package says of itself."""
+    """The SPDX expression, or else the package's own licence field or classifiers."""
     metadata = package.metadata
-    expression = metadata.get("License-Expression")
-    if expression:
-        return expression
-    said = (metadata.get("License") or "").strip()
-    if said and len(said) < 60 and "\n" not in said:
-        return said
+    if "License-Expression" in metadata:
+        return str(metadata["License-Expression"])
+    stated = str(metadata["License"]).strip() if "License" in metadata else ""
+    if stated and len(stated) < 60 and "\n" not in stated:
+        return stated
     classifiers = [
         text.split(" :: ")[-1]
         for text in metadata.get_all("Classifier") or []

@@ -1,1 +1,1 @@
-"""How gunicorn serves the app: what gunicorn.conf.py is made of."""
+"""The gunicorn worker and server hooks that gunicorn.conf.py uses."""

@@ -1,4 +1,4 @@
-"""What is logged once at the start: the source of each database, and variables without effect."""
+"""Logs the source of each database, and variables without effect, once at the start."""
 
 import logging
 
@@ -14,7 +14,7 @@ def announce(settings: Settings) -> None:
         log.warning("%s", warning)
     if settings.embedded:
         log.info(
-            "The embedded sample with invented data serves %s. For a database of your own set"
+            "Serving the embedded sample (invented data): %s. To use your own database, set"
             " SQLAZURECONNSTR_WWIF or POSTGRESQLCONNSTR_WWIF.",
             ", ".join(CONTENTS.values()),
         )

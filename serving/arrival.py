@@ -1,5 +1,5 @@
-"""What the server tells the application of a request, beyond WSGI."""
+"""The WSGI environment key for a request's arrival, set by the server, read by the app."""
 
-# Key of the WSGI environment: when the request's head had arrived, as time.monotonic() has it. The
-# time that a request waits for a thread is part of its deadline.
+# time.monotonic() when the request's head was complete, so that the deadline includes the wait for
+# a thread.
 ARRIVED = "serving.arrived"

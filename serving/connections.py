@@ -1,4 +1,4 @@
-"""A client's connection: what has arrived on it, and how far that is from a whole request."""
+"""A client's connection: the bytes received, and how much of a request they are."""
 
 import os
 import select
@@ -8,16 +8,16 @@ from enum import Enum
 from typing import Any
 
 READ_BYTES = 65_536
-# A longer body is read by a thread, not kept in memory until it is whole.
+# A thread reads a longer body; shorter ones are buffered until they are complete.
 BUFFERED_BYTES = 1_048_576
 
 
 class Stage(Enum):
     """How much of a request has arrived.
 
-    HEAD: less than its head. BODY: its head. LONG: its head, and the rest must be read by a thread,
-    because the client waits for 100 Continue or the body is long. WHOLE: all of it, or a head that
-    the parser will refuse.
+    HEAD: less than its head. BODY: the head, but not all of the body. LONG: the head, and a thread
+    must read the rest, because the client waits for 100 Continue or the body is long. WHOLE: all of
+    it, or a head that the parser will reject.
     """
 
     HEAD = 1
@@ -29,11 +29,11 @@ class Stage(Enum):
 class Connection:
     """One client's socket, never blocking. Used by one thread at a time.
 
-    received: bytes that no request has consumed; arrived: when the last head was complete, on the
-    monotonic clock; ended: the client sends no more; unread: it may still send a body that is not
-    wanted. unsent: bytes of a response that the client has not taken; stalled: it took nothing for
-    too long. keeps: the connection can take another request; until, waits_for: for the worker's
-    main thread.
+    received: bytes that no request has consumed; arrived: time.monotonic() when the last head was
+    complete; ended: the client sends no more; unread: it may still send a body that is not needed;
+    unsent: bytes of a response that the client has not taken; stalled: it took nothing for too
+    long; keeps: the connection can take another request; until, waits_for: the deadline and the
+    event that the worker's main thread waits for.
     """
 
     __slots__ = (
@@ -61,13 +61,13 @@ class Connection:
         self.leave(b"")
 
     def leave(self, rest: bytes) -> None:
-        """A request was taken; `rest` arrived behind it."""
+        """Remove a request from the buffer; `rest` arrived after it."""
         self.received = bytearray(rest)
         self._head = self._searched = 0
         self._body: int | None = 0
 
     def receive(self) -> int:
-        """Append what has arrived, without waiting; the number of bytes."""
+        """Append the bytes that have arrived, without waiting; returns their number."""
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
@@ -80,14 +80,14 @@ class Connection:
         return len(data)
 
     def stage(self) -> Stage:
-        """Reads nothing: looks at what was received."""
+        """How much of a request has been received. Reads nothing."""
         if not self._head and not self._find_head():
             return Stage.HEAD
         if self._body is None:
             return Stage.LONG
         if self._body < 0:
-            # The last chunk and its trailers end so. Where a body ends so earlier, a thread reads
-            # the rest.
+            # Chunks and trailers end with an empty line. If one comes earlier, a thread reads the
+            # rest.
             whole = self.received.endswith(b"\r\n\r\n") and len(self.received) > self._head
             if not whole and len(self.received) - self._head > BUFFERED_BYTES:
                 return Stage.LONG
@@ -101,7 +101,7 @@ class Connection:
         self._searched = len(self.received)
         if found < 0:
             new = self.received[begin:]
-            # Not a head: the parser refuses these at once.
+            # Too long, or a bare LF: no head, so the parser gets it and rejects it.
             if len(self.received) <= self._most and new.count(b"\n") == new.count(b"\r\n"):
                 return False
             self._head = len(self.received)
@@ -112,15 +112,15 @@ class Connection:
         return True
 
     def wait(self, event: int, seconds: float) -> bool:
-        """Whether `event` (select.POLLIN or POLLOUT) comes within `seconds`."""
+        """Whether `event` (select.POLLIN or POLLOUT) occurs within `seconds`."""
         poll = select.poll()
         poll.register(self.fd, event)
         return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _body_of(head: bytes) -> int | None:
-    """How many bytes follow this head (in lower case); -1 for chunks, None for those that only a
-    thread can read."""
+    """The length of the body after this head (in lower case); -1 if chunked, None if a thread must
+    read it."""
     if b"\r\nexpect:" in head:
         return None
     if b"\r\ntransfer-encoding:" in head:

@@ -1,5 +1,5 @@
-"""One request and its response, in a thread: gunicorn's parser and WSGI environment over a
-connection that never blocks."""
+"""One request and its response, in a thread, by gunicorn's parser and WSGI environment over a
+non-blocking connection."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from serving.arrival import ARRIVED
 from serving.connections import BUFFERED_BYTES, READ_BYTES, Connection
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# Everything else that the parser raises is a 400.
+# Other errors of the parser become 400.
 STATUSES = {
     errors.LimitRequestLine: 414,
     errors.LimitRequestHeaders: 431,
@@ -31,7 +31,7 @@ STATUSES = {
 
 
 class ServingWorker(Protocol):
-    """The worker of a connection, as far as one request needs it."""
+    """The part of a worker that an exchange uses."""
 
     cfg: Any
     log: Any
@@ -43,14 +43,14 @@ class ServingWorker(Protocol):
 class Exchange:
     """A connection's next request.
 
-    stall_seconds: a client that takes nothing of a stream for so long is gone.
-    body_seconds: longest time for a body, from the arrival of its head.
-    may_keep: whether so many bytes of a response may be left for the main thread to send.
+    stall_seconds: limit for a client that takes nothing of a stream.
+    body_seconds: limit for the arrival of the body, from the arrival of its head.
+    may_keep: whether a response of this many bytes may be left to the main thread.
     """
 
     def __init__(
         self,
-        worker: "ServingWorker",
+        worker: ServingWorker,
         connection: Connection,
         *,
         stall_seconds: float,
@@ -64,7 +64,7 @@ class Exchange:
         self._reader = Reader(connection, connection.arrived + body_seconds)
 
     def run(self) -> bool:
-        """Answer the request. Whether the connection can take another one."""
+        """Serve the request; returns whether the connection can take another one."""
         connection, cfg = self._connection, self._worker.cfg
         connection.requests += 1
         try:
@@ -80,7 +80,7 @@ class Exchange:
 
     def _respond(self, request: Request) -> bool:
         connection, worker = self._connection, self._worker
-        # gunicorn sends it at once, before the request is authorized.
+        # gunicorn would send 100 Continue before the request is authorized.
         self._reader.begin_body(expected=request._expected_100_continue)
         request._expected_100_continue = False
         response, environ = wsgi.create(
@@ -101,7 +101,7 @@ class Exchange:
             worker.cfg.pre_request(worker, request)
             _write_all(worker.wsgi(environ, response.start_response), response)
         except OSError:
-            return False  # the client is gone, or takes nothing
+            return False  # the client disconnected or stalled
         except Exception:
             worker.log.exception("Error handling request %s %s", request.method, request.path)
             if not response.headers_sent:
@@ -114,12 +114,12 @@ class Exchange:
         return not response.should_close()
 
     def discard(self, body: Body) -> bool:
-        """Whether the rest of the body, if any, has arrived: then it is skipped."""
+        """Skip the rest of the body; False if it has not all arrived."""
         self._connection.unread = not self._reader.skip(body)
         return not self._connection.unread
 
     def _refuse(self, error: BaseException) -> None:
-        """The parser's messages repeat what was sent, so that only their kind is logged."""
+        """Respond with the error's status. Logs its type only: the message repeats the request."""
         status = next((s for kind, s in STATUSES.items() if isinstance(error, kind)), 400)
         address = self._connection.client
         self._worker.log.warning(
@@ -131,32 +131,32 @@ class Exchange:
         self._send_problem(status)
 
     def _send_problem(self, status: int) -> None:
-        self._connection.unread = True  # maybe
+        self._connection.unread = True  # a body may follow
         with contextlib.suppress(OSError):
             os.write(self._connection.fd, problem(status))
 
 
-class Reader(Unreader):
-    """What was received, then what the client still sends; `late` is when it must have come.
+class Reader(Unreader):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's source of bytes: those received, then those that still arrive until `deadline`.
 
-    A head is never waited for. Where a body ends early, reading it raises, so that a part of it is
-    never taken for the whole.
+    deadline: in seconds of time.monotonic(). Never waits for a head. A body that ends early raises,
+    so that a part is never processed as the whole.
     """
 
-    def __init__(self, connection: Connection, late: float) -> None:
+    def __init__(self, connection: Connection, deadline: float) -> None:
         super().__init__()
         self.buf.write(connection.received)
         self._connection = connection
-        self._late = late
+        self._deadline = deadline
         self._waits = False
         self._expected = False
 
     def begin_body(self, *, expected: bool) -> None:
-        """From here on the client is waited for. expected: it waits for 100 Continue itself."""
+        """Wait for the client from now on. expected: it waits for 100 Continue first."""
         self._waits, self._expected = True, expected
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Raises TimeoutError, and ConnectionError where the client sends no more."""
+        """Raises TimeoutError, or ConnectionError if the client sends no more."""
         connection = self._connection
         if self._waits and self._expected:
             os.write(connection.fd, CONTINUE)
@@ -165,19 +165,19 @@ class Reader(Unreader):
             try:
                 data = os.read(connection.fd, min(max(READ_BYTES, size_hint or 0), BUFFERED_BYTES))
             except BlockingIOError:
-                left = self._late - time.monotonic()
+                left = self._deadline - time.monotonic()
                 if not self._waits or not connection.wait(select.POLLIN, left):
                     raise TimeoutError("The request took too long to arrive.") from None
                 continue
             if not data:
                 connection.ended = True
                 raise ConnectionAbortedError("The request ended early.")
-            if time.monotonic() > self._late:
+            if time.monotonic() > self._deadline:
                 raise TimeoutError("The request took too long to arrive.")
             return data
 
     def skip(self, body: Body) -> bool:
-        """Read the rest of `body` from what has arrived; False if that is not all of it."""
+        """Skip the bytes of `body` that have arrived; False if some are missing."""
         if body.failed or self._expected:
             return False
         self._waits = False
@@ -188,20 +188,23 @@ class Reader(Unreader):
         return False
 
 
-class ClientResponse(wsgi.Response):
-    """Says whether the connection closes only when the rest of the body is known to be here, and
-    blocks for streams only: what the client does not take of another response is left for the
-    worker's main thread. All bytes pass _send()."""
+class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+    """Writes to a non-blocking connection; all bytes pass _send().
+
+    Keeps the connection open only if the request's body has arrived in full. Blocks for streams
+    only: bytes of other responses that the client does not take are left to the main thread.
+    """
 
     def __init__(
         self, req: Request, sock: Any, cfg: Any, connection: Connection, exchange: Exchange
     ) -> None:
         super().__init__(req, sock, cfg)
+        self.headers_sent: bool
         self._connection = connection
         self._exchange = exchange
 
     def can_sendfile(self) -> bool:
-        return False  # it waits for the client without a limit
+        return False  # sendfile would wait for the client without a limit
 
     def send_headers(self) -> None:
         if self.headers_sent:
@@ -236,11 +239,11 @@ class ClientResponse(wsgi.Response):
                     return
                 if not connection.wait(select.POLLOUT, self._exchange.stall_seconds):
                     connection.stalled = True
-                    raise TimeoutError("The client takes nothing of the response.") from None
+                    raise TimeoutError("The client stopped reading the response.") from None
 
 
 def problem(status: int) -> bytes:
-    """A whole response, for what the application never sees."""
+    """A complete response to a request that does not reach the application."""
     title = HTTPStatus(status).phrase
     body = json.dumps({"type": "about:blank", "title": title, "status": status}).encode()
     return (

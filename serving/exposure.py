@@ -1,4 +1,4 @@
-"""Whether gunicorn's sockets can be reached by those whom no choice of AUTH has let in."""
+"""Refuses to listen on sockets that others can reach while AUTH is not set."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,16 +8,16 @@ from settings import Settings
 
 
 def refusal_to_listen(listeners: Iterable[Any], settings: Settings) -> str | None:
-    """Why the server must not start on these sockets, in one sentence; None where it may.
+    """The reason why the server must not start on these sockets, in one sentence, or None.
 
-    The sockets are asked, not the settings: they may be inherited (fd://, systemd).
+    Checks the sockets and not the settings, because sockets may be inherited (fd://, systemd).
     """
     if settings.auth is not None:
         return None
     for listener in listeners:
         address = listener.getsockname()
         if isinstance(address, (str, bytes)):
-            # An abstract Unix socket, of which the address is bytes, has no file and no mode.
+            # The address of an abstract Unix socket is bytes; it has no file and no mode.
             if isinstance(address, bytes) or is_open_to_all(address):
                 return (
                     f"AUTH is not set, and every account of this machine may use the socket"

@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Lane:
-    """At most `most` daemon threads, each started when no other one is free.
+    """Up to `most` daemon threads; one is started when none is free.
 
-    Daemons, because a worker that must end does not wait for a request that does not.
+    They are daemons so that a request that hangs does not keep its worker from ending.
     """
 
     def __init__(self, name: str, most: int, serve: Callable[["Lane", Any], None]) -> None:
@@ -21,7 +21,7 @@ class Lane:
         self._started = 0
 
     def put(self, item: Any) -> None:
-        """Have a thread serve `item`. Called by one thread only."""
+        """Queue `item` for a thread. To be called from one thread only."""
         self._queue.put(item)
         if self._started < self._most and not self._free.acquire(blocking=False):
             self._started += 1
@@ -29,7 +29,7 @@ class Lane:
             threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def waiting(self) -> int:
-        """How many items no thread has taken."""
+        """The number of items in the queue."""
         return self._queue.qsize()
 
     def _run(self) -> None:

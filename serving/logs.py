@@ -1,4 +1,4 @@
-"""gunicorn's own words, in the same form and place as everything else that is logged."""
+"""Sends gunicorn's log records through observability.logs, like all others."""
 
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -7,8 +7,8 @@ from observability import logs
 from settings import SettingsError, read_settings
 
 
-class ServerLog(Logger):
-    """A gunicorn logger class without handlers of its own."""
+class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """A gunicorn logger without its own handlers."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -18,5 +18,5 @@ class ServerLog(Logger):
         try:
             form = read_settings().log_format
         except SettingsError:
-            form = "auto"  # the worker will say which setting is wrong
+            form = "auto"  # the worker reports the invalid setting
         logs.configure(form)

@@ -12,15 +12,14 @@ LOCK = "in-use"
 
 
 def make_metrics_folder() -> str:
-    """A new folder, locked for as long as this process or a worker forked from it lives.
+    """Create a folder, locked while this process or a worker forked from it lives.
 
-    Folders of servers that were killed are removed: nothing holds their lock.
+    Removes the folders of killed servers, which no process holds a lock on.
     """
-    place = Path(tempfile.gettempdir())
-    for folder in place.glob(f"{PREFIX}*"):
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         _remove_unused(folder)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    # Held open until the process ends, and by its children, who inherit the lock with the file.
+    # Stays open until the process ends; children inherit the file and the lock with it.
     fcntl.flock(os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o600), fcntl.LOCK_EX)
     return str(folder)
 

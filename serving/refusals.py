@@ -1,7 +1,7 @@
-"""Why the server does not start: one sentence, printed once, after everything else.
+"""Prints the reason why the server does not start, in one sentence, once, as the last line.
 
-Each worker finds the same mistake, and gunicorn logs the end of each; so a worker hands the
-sentence to the master, which prints it last.
+Each worker finds the same mistake, and gunicorn logs the end of each worker. So a worker passes the
+sentence to the master, which prints it at its end.
 """
 
 import os
@@ -12,7 +12,7 @@ _FILE = "SQL_PROCEDURES_API_REFUSAL_FILE"
 
 
 def expect_refusals(folder: str) -> None:
-    """In the master, before it forks: its workers hand over their sentence in `folder`."""
+    """Let workers pass their sentence in `folder`. For the master, before it forks."""
     os.environ[_FILE] = str(Path(folder, "refusal.txt"))
 
 
@@ -22,7 +22,7 @@ def is_worker() -> bool:
 
 
 def refuse(sentence: str) -> None:
-    """Hand `sentence` to the master; print it where there is none, as under `flask run`."""
+    """Pass `sentence` to the master, or print it if there is none, as with `flask run`."""
     if path := os.environ.get(_FILE):
         Path(path).write_text(sentence, encoding="utf-8")
     else:
@@ -30,7 +30,7 @@ def refuse(sentence: str) -> None:
 
 
 def print_refusal() -> None:
-    """In the master, at its end."""
+    """Print the sentence that a worker passed, if any. For the master, at its end."""
     path = Path(os.environ.pop(_FILE, ""))
     if path.is_file():
         print(path.read_text(encoding="utf-8"), file=sys.stderr)

@@ -1,8 +1,8 @@
-"""gunicorn's worker for this product: threads serve requests, and one thread all that waits.
+"""The gunicorn worker: threads serve requests, and the main thread holds waiting connections.
 
-The main thread accepts connections and holds every one that has no whole request: silent, with
-half a head or half a body, kept alive, slow to take a response, or closing. Each of these waits
-for a limited time, and none of them holds another thread.
+The main thread accepts connections and holds each one without a complete request: silent, with a
+part of a head or body, kept alive, slow to read a response, or closing. Each waits for a limited
+time, and none occupies another thread.
 """
 
 import contextlib
@@ -28,30 +28,30 @@ from serving.lanes import Lane
 from settings import read_settings
 
 TICK_SECONDS = 0.25
-# A client that asks again at once asks within this; longer than it takes to hand a connection to
-# the main thread and back, which costs more than most requests.
+# A thread waits this long for the connection's next request: passing it to the main thread and
+# back costs more than most requests.
 STAY_MILLISECONDS = 5
-# A body that has not come within this is waited for in a lane of its own, where a request can be
-# refused for its head.
+# After this, a body is awaited in a lane of its own, where the request can already be rejected for
+# its head.
 BODY_PATIENCE_SECONDS = 1.0
 SLOW_THREADS = 32
-# Health checks are answered whatever the other threads wait for.
+# Health checks have threads of their own, so that they work when all others are busy.
 PROBE_THREADS = 4
 PROBES = (b"GET /health/", b"HEAD /health/")
-# Of requests that are not whole and responses that are not taken, of one worker.
+# Maximum for the incomplete requests and unread responses of one worker.
 HELD_BYTES = 64 * 1_048_576
-# What a client still sends behind its last response is read for so long, because closing with
-# unread bytes resets the connection, and the response with it (RFC 9112, 9.6).
+# Bytes after the last response are still read this long, because closing with unread bytes resets
+# the connection and loses the response (RFC 9112, 9.6).
 LINGER_SECONDS = 2.0
 RESET = struct.pack("ii", 1, 0)  # struct linger: closing sends nothing more
-# A stopping worker keeps idle connections for so long: their next request may be on its way.
+# A stopping worker keeps idle connections this long: their next request may be on its way.
 STOP_IDLE_SECONDS = 2.0
-# For the requests under way in a worker whose arbiter was killed.
+# Time for the running requests of a worker whose arbiter was killed.
 ORPHAN_SECONDS = 1.0
-# A handshake that has begun is completed within this, in a data centre.
+# Within a data centre, a TCP handshake that has begun completes within this.
 HANDSHAKE_SECONDS = 0.02
-# Where new connections can't be refused, they can't all be waited for.
-LONGEST_SECONDS = 0.2
+# Bound for accepting, if new connections can't be refused.
+MAX_ACCEPT_SECONDS = 0.2
 
 
 class Waits(Enum):
@@ -64,17 +64,18 @@ class Waits(Enum):
     CLOSE = 5
 
 
-class DrainingWorker(Worker):
-    """Stops by accepting what is in the listening sockets' queue, closing those sockets, and
-    answering all that it has accepted."""
+class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+    """Stops by accepting what is queued on the listening sockets, closing them, and serving all
+    accepted connections."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.alive: bool
         settings = read_settings()
         self._head_seconds = settings.head_seconds
         self._stall_seconds = settings.stall_seconds
         self._body_seconds = settings.body_seconds
-        self._most = connections_within(self.cfg.worker_connections, settings)
+        self._max_connections = connections_within(self.cfg.worker_connections, settings)
         # As gunicorn's parser counts.
         self._longest_head = self.cfg.limit_request_line + self.cfg.limit_request_fields * (
             self.cfg.limit_request_field_size + 2
@@ -93,29 +94,29 @@ class DrainingWorker(Worker):
 
     @classmethod
     def check_config(cls, cfg: Config, log: Any) -> None:
-        """Raises SystemExit for what this worker does not speak."""
+        """Raises SystemExit if TLS is configured."""
         if cfg.is_ssl:
             raise SystemExit("The server speaks plain HTTP: remove --certfile, end TLS in a proxy.")
 
     def run(self) -> None:
         self._poller = selectors.DefaultSelector()
-        # Signals write to it (signal.set_wakeup_fd), and threads that have served.
-        self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._take_back)
+        # Written by signals (signal.set_wakeup_fd) and by threads that have served a request.
+        self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._take_back_served)
         for listener in self.sockets:
             listener.setblocking(False)
-        grace = self._until_stopped()
+        grace = self._serve_until_stopped()
         self._stop_listening()
-        give_up = time.monotonic() + grace
+        deadline = time.monotonic() + grace
         for connection in self._waiting:
             if connection.waits_for in (Waits.REQUEST, Waits.HEAD):
                 connection.until = min(connection.until, time.monotonic() + STOP_IDLE_SECONDS)
-        while self._count and time.monotonic() < give_up:
+        while self._count and time.monotonic() < deadline:
             self._turn()
         for connection in list(self._waiting):
             self._close(connection)
 
     def stops_after(self, request: Request) -> bool:
-        """Counts `request`. Whether its connection must close, because this worker stops."""
+        """Count `request`; returns whether its connection must close because this worker stops."""
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
@@ -124,10 +125,10 @@ class DrainingWorker(Worker):
 
     # The main thread
 
-    def _until_stopped(self) -> float:
-        """Serve until told to stop; the seconds for what is under way then."""
+    def _serve_until_stopped(self) -> float:
+        """Serve until a stop signal; returns the seconds that running requests may still take."""
         while self.alive:
-            if (self._count < self._most) != self._accepts:
+            if (self._count < self._max_connections) != self._accepts:
                 self._accept_more(not self._accepts)
             self._turn()
         return ORPHAN_SECONDS if os.getppid() != self.ppid else self.cfg.graceful_timeout
@@ -162,9 +163,9 @@ class DrainingWorker(Worker):
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:  # no descriptor is free, for one
-            self.log.warning("A connection can not be accepted: %s", error.strerror)
+            self.log.warning("A connection could not be accepted: %s", error.strerror)
             if not self._make_room():
-                time.sleep(TICK_SECONDS)  # it would be reported thousands of times a second
+                time.sleep(TICK_SECONDS)  # else the warning repeats thousands of times a second
             return
         self._count += 1
         connection = Connection(
@@ -172,12 +173,11 @@ class DrainingWorker(Worker):
         )
         connection.receive()
         self._place(connection)
-        if self._count >= self._most:
+        if self._count >= self._max_connections:
             self._make_room()
 
     def _make_room(self) -> bool:
-        """Close a connection that was silent for long, so that a new one finds a place. Whether
-        there was one."""
+        """Close the connection that has been silent for the longest; False if there is none."""
         for kind in (Waits.CLOSE, Waits.HEAD, Waits.REQUEST):
             for connection in self._waiting:
                 if connection.waits_for is kind:
@@ -186,7 +186,7 @@ class DrainingWorker(Worker):
         return False
 
     def _ready(self, connection: Connection) -> None:
-        """A connection that waited has bytes to read, or takes some."""
+        """Handle a waiting connection that can be read or written."""
         if connection.waits_for is Waits.READER:
             self._send_more(connection)
             return
@@ -199,31 +199,31 @@ class DrainingWorker(Worker):
         self._place(connection)
 
     def _place(self, connection: Connection) -> None:
-        """Give a connection to the threads, or let it wait for the rest of its request."""
+        """Pass a connection to a thread, or let it wait for the rest of its request."""
         stage = connection.stage()
         if stage is Stage.WHOLE:
             probes = connection.received.startswith(PROBES)
-            self._serve_in(self._probes if probes else self._requests, connection)
+            self._pass_to(self._probes if probes else self._requests, connection)
         elif stage is Stage.HEAD:
             if connection.ended or self._held > HELD_BYTES:
                 self._close(connection)
             elif connection.requests and not connection.received:
-                self._wait(connection, Waits.REQUEST, self._at_most(self.cfg.keepalive))
+                self._wait(connection, Waits.REQUEST, self._capped(self.cfg.keepalive))
             elif connection.waits_for is not Waits.HEAD:
-                self._wait(connection, Waits.HEAD, self._at_most(self._head_seconds))
+                self._wait(connection, Waits.HEAD, self._capped(self._head_seconds))
         elif stage is Stage.LONG or connection.ended or self._held > HELD_BYTES:
-            self._serve_in(self._slow, connection)
+            self._pass_to(self._slow, connection)
         elif connection.waits_for is not Waits.BODY:
             self._wait(connection, Waits.BODY, min(BODY_PATIENCE_SECONDS, self._body_seconds))
 
-    def _at_most(self, seconds: float) -> float:
+    def _capped(self, seconds: float) -> float:
         return seconds if self.alive else min(seconds, STOP_IDLE_SECONDS)
 
     def _wait(
         self, connection: Connection, kind: Waits, seconds: float, event: int = selectors.EVENT_READ
     ) -> None:
         if connection in self._waiting:
-            # The same event: only reading follows reading.
+            # Already registered for reading; the event stays the same.
             del self._waiting[connection]
             self._held -= _held_for(connection)
         else:
@@ -233,22 +233,22 @@ class DrainingWorker(Worker):
         self._waiting[connection] = None
         self._held += _held_for(connection)
 
-    def _wait_no_more(self, connection: Connection) -> None:
+    def _stop_waiting(self, connection: Connection) -> None:
         if connection in self._waiting:
             del self._waiting[connection]
             self._poller.unregister(connection.fd)
             self._held -= _held_for(connection)
         connection.waits_for = None
 
-    def _serve_in(self, lane: Lane, connection: Connection) -> None:
-        self._wait_no_more(connection)
+    def _pass_to(self, lane: Lane, connection: Connection) -> None:
+        self._stop_waiting(connection)
         lane.put(connection)
 
     def _end_waits(self) -> None:
         now = time.monotonic()
         for connection in [c for c in self._waiting if c.until <= now]:
             if connection.waits_for is Waits.BODY:
-                self._serve_in(self._slow, connection)
+                self._pass_to(self._slow, connection)
             elif connection.waits_for is Waits.HEAD and connection.received:
                 with contextlib.suppress(OSError):
                     os.write(connection.fd, problem(408))
@@ -256,7 +256,7 @@ class DrainingWorker(Worker):
             else:
                 self._close(connection)
 
-    def _take_back(self, pipe: int) -> None:
+    def _take_back_served(self, pipe: int) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(pipe, 4096)
         while True:
@@ -268,10 +268,10 @@ class DrainingWorker(Worker):
             if connection.unsent:
                 self._wait(connection, Waits.READER, self._stall_seconds, selectors.EVENT_WRITE)
             else:
-                self._go_on(connection)
+                self._continue(connection)
 
-    def _go_on(self, connection: Connection) -> None:
-        """After a response."""
+    def _continue(self, connection: Connection) -> None:
+        """Continue with a connection after a response."""
         if connection.keeps:
             self._place(connection)
         else:
@@ -289,12 +289,12 @@ class DrainingWorker(Worker):
         connection.unsent = connection.unsent[sent:]
         connection.until = time.monotonic() + self._stall_seconds
         if not connection.unsent:
-            self._wait_no_more(connection)
-            self._go_on(connection)
+            self._stop_waiting(connection)
+            self._continue(connection)
 
     def _finish(self, connection: Connection) -> None:
-        """Say that no more comes; close once the client sends no more."""
-        self._wait_no_more(connection)
+        """Shut down the sending side; close once the client sends no more."""
+        self._stop_waiting(connection)
         if connection.stalled:
             self._close(connection)
             return
@@ -315,19 +315,19 @@ class DrainingWorker(Worker):
 
     def _close(self, connection: Connection) -> None:
         if connection.stalled or connection.waits_for is Waits.READER:
-            # Else the kernel keeps what the client has not taken, for minutes.
+            # Otherwise the kernel keeps the unread bytes for minutes.
             with contextlib.suppress(OSError):
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self._wait_no_more(connection)
+        self._stop_waiting(connection)
         self._count -= 1
         util.close(connection.sock)
 
     def _stop_listening(self) -> None:
-        """Accept what is in the queue of each listening socket; closing it resets that."""
+        """Accept the queued connections, which closing the sockets would reset, then close them."""
         if self._accepts:
             self._accept_more(False)
-        give_up = time.monotonic() + LONGEST_SECONDS
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + MAX_ACCEPT_SECONDS
+        while time.monotonic() < deadline:
             ready, _, _ = select.select(self.sockets, [], [], HANDSHAKE_SECONDS)
             if not ready:
                 break
@@ -339,13 +339,13 @@ class DrainingWorker(Worker):
     # The other threads
 
     def _serve(self, lane: Lane, connection: Connection) -> None:
-        """Answer a request; then the next one, if it comes soon and no other connection waits for
-        a thread."""
+        """Serve a request, and the next ones of the connection if they arrive soon and no other
+        connection waits for a thread."""
         kept = False
         try:
-            kept = self._answer(connection)
+            kept = self._serve_request(connection)
             while kept and lane is self._requests and self._stays(connection):
-                kept = self._answer(connection)
+                kept = self._serve_request(connection)
         except Exception:
             self.log.exception("Error serving a connection")
             kept = False
@@ -354,7 +354,7 @@ class DrainingWorker(Worker):
             with contextlib.suppress(BlockingIOError, OSError):
                 os.write(self.PIPE[1], b"\0")
 
-    def _answer(self, connection: Connection) -> bool:
+    def _serve_request(self, connection: Connection) -> bool:
         exchange = Exchange(
             self,
             connection,
@@ -368,7 +368,7 @@ class DrainingWorker(Worker):
         return self._held + size <= HELD_BYTES
 
     def _stays(self, connection: Connection) -> bool:
-        """Whether the next request of this connection is here, and this thread's to answer."""
+        """Whether this connection's next request has arrived, and this thread should serve it."""
         if not self.alive or connection.unsent or self._requests.waiting():
             return False
         if not connection.received:
@@ -379,7 +379,7 @@ class DrainingWorker(Worker):
 
 
 def _held_for(connection: Connection) -> int:
-    """How many bytes are kept while it waits."""
+    """The bytes in memory for a connection that waits."""
     if connection.waits_for is Waits.READER:
         return len(connection.unsent)
     return len(connection.received) if connection.waits_for in (Waits.HEAD, Waits.BODY) else 0

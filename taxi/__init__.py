@@ -1,1 +1,1 @@
-"""Loads the taxi commission's Parquet files."""
+"""Loads Parquet files of taxi trips, as the NYC Taxi and Limousine Commission publishes them."""

@@ -1,6 +1,6 @@
-"""From the columns of a TLC Parquet file of any year to those of dbo.taxidata.
+"""Converts the columns of a TLC Parquet file of any year to those of dbo.taxidata.
 
-The names and types drift over the years. Sources: the TLC's "Data Dictionary - Yellow Taxi Trip
+Names and types vary over the years. Sources: the TLC's "Data Dictionary - Yellow Taxi Trip
 Records" for the numbers of vendors and payment types, and the schemas of its monthly files.
 """
 
@@ -40,7 +40,7 @@ SQL_TYPES = {
     pa.timestamp("us"): "timestamp in microseconds",
 }
 
-# In lower case, as all names are compared: those of green taxis, of 2010 to 2014 and of 2009.
+# Names of green taxis, of 2010 to 2014 and of 2009, in lower case (names match in any case).
 OTHER_NAMES = {
     "VendorID": ("vendor_id", "vendor_name"),
     "tpep_pickup_datetime": ("lpep_pickup_datetime", "pickup_datetime", "trip_pickup_datetime"),
@@ -58,13 +58,13 @@ OTHER_NAMES = {
     "total_amount": ("total_amt",),
 }
 BEGAN_IN = {"improvement_surcharge": 2015, "congestion_surcharge": 2019}
-# Files that give the place in degrees have no zones: the TLC numbered them later.
+# Older files have coordinates instead of zones, which the TLC introduced later.
 DEGREES_INSTEAD = {
     "PULocationID": ("start_lon", "pickup_longitude"),
     "DOLocationID": ("end_lon", "dropoff_longitude"),
 }
 
-# Words of 2009 and 2010 for what the dictionary numbers today; None is no value.
+# Words of 2009 and 2010, with the numbers of today's dictionary; None becomes NULL.
 NUMBERS_OF_WORDS = {
     "VendorID": {"cmt": 1, "vts": 2, "dds": None},
     "payment_type": {
@@ -84,14 +84,14 @@ FIRST_TIME, LAST_TIME = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 99
 
 
 class LoadError(Exception):
-    """The trips can't be loaded and nothing was; the message is one sentence for a person."""
+    """The trips can't be loaded; nothing has changed. The message is one sentence."""
 
 
 class TripColumns:
-    """How the columns of one file's `schema` become those of TABLE_SCHEMA.
+    """Maps the columns of one file's `schema` to those of TABLE_SCHEMA.
 
-    Raises LoadError where a needed column is absent, given twice, or of a type that has no
-    meaning for it. `notes` holds one sentence for each column that is not taken as it is.
+    notes: one sentence for each column that is converted, renamed or left out.
+    Raises LoadError if a required column is absent, occurs twice, or has an unsuitable type.
     """
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -107,20 +107,20 @@ class TripColumns:
 
     @property
     def sources(self) -> list[str]:
-        """The names of the file's columns that are read."""
+        """The names of the file's columns to read."""
         return list(self._sources.values())
 
     def late_notes(self) -> list[str]:
-        """A sentence for each column of which `convert` stored values as NULL, with how many."""
+        """A sentence for each column in which `convert` replaced values by NULL, with how many."""
         return [
             f"{name}: {count:,} values stored as NULL ({reason})"
             for (name, reason), count in self._nulled.items()
         ]
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """`batch`, holding `sources`, as one of TABLE_SCHEMA with as many rows.
+        """`batch`, with the columns `sources`, as a batch of TABLE_SCHEMA with as many rows.
 
-        Raises LoadError that names the column and the value that would lose something.
+        Raises LoadError with the column and the first value that can't be converted exactly.
         """
         arrays = [
             self._converted(field, batch.column(self._sources[field.name]))
@@ -160,13 +160,13 @@ class TripColumns:
         return values.cast(field.type)
 
     def _numbers(self, name: str, texts: pa.Array) -> pa.Array:
-        """Doubles from words that stand for numbers, and from numbers written as text."""
+        """Doubles from words for numbers, and from numbers as text."""
         words = {"": None, **NUMBERS_OF_WORDS.get(name, {})}
         folded = _folded(texts)
-        known = pc.index_in(folded, value_set=pa.array(words, folded.type))
-        meant = pa.array(words.values(), pa.float64()).take(known)
-        written = pc.if_else(pc.is_null(known), folded, None).cast(pa.float64())
-        numbers = pc.coalesce(meant, written)
+        index = pc.index_in(folded, value_set=pa.array(words, folded.type))
+        from_words = pa.array(words.values(), pa.float64()).take(index)
+        from_digits = pc.if_else(pc.is_null(index), folded, None).cast(pa.float64())
+        numbers = pc.coalesce(from_words, from_digits)
         self._count_nulled(name, texts, numbers, "words without a number")
         return numbers
 
@@ -174,13 +174,13 @@ class TripColumns:
         if _is_text(values.type):
             values = self._numbers(name, values)
         elif not pa.types.is_float64(values.type) and not pa.types.is_integer(values.type):
-            # By way of their decimal digits: the 7.8 of a narrow type is to be 7.8, not
-            # 7.800000190734863.
+            # Through their decimal digits, so that the 7.8 of a narrow type stays 7.8 and does not
+            # become 7.800000190734863.
             values = values.cast(pa.string()).cast(pa.float64())
         values = values.cast(pa.float64())
         finite = pc.if_else(pc.is_finite(values), values, None)
         self._count_nulled(name, values, finite, "not a finite number")
-        return pc.add(finite, 0.0)  # makes 0 of a negative zero, which JSON would show as -0
+        return pc.add(finite, 0.0)  # turns -0.0 into 0.0, because JSON would show -0
 
     def _flags(self, name: str, values: pa.Array) -> pa.Array:
         if not _is_text(values.type):
@@ -189,10 +189,10 @@ class TripColumns:
             _refuse_any(name, numbers, other, "neither 0 nor 1")
             return numbers.cast(pa.bool_())
         folded = _folded(values)
-        known = pc.index_in(folded, value_set=pa.array(FLAGS_OF_WORDS, folded.type))
-        unknown = pc.and_(pc.is_valid(folded), pc.is_null(known))
+        index = pc.index_in(folded, value_set=pa.array(FLAGS_OF_WORDS, folded.type))
+        unknown = pc.and_(pc.is_valid(folded), pc.is_null(index))
         _refuse_any(name, values, unknown, "neither Y nor N")
-        flags = pa.array(FLAGS_OF_WORDS.values(), pa.bool_()).take(known)
+        flags = pa.array(FLAGS_OF_WORDS.values(), pa.bool_()).take(index)
         self._count_nulled(name, values, flags, "neither Y nor N")
         return flags
 
@@ -202,7 +202,7 @@ class TripColumns:
 
 
 def _match(names: list[str]) -> dict[str, str]:
-    """Table column → file column; LoadError names those that are needed and absent."""
+    """{table column: file column}. Raises LoadError with the required columns that are absent."""
     by_folded_name: dict[str, list[str]] = {}
     for name in names:
         by_folded_name.setdefault(name.lower(), []).append(name)
@@ -232,7 +232,7 @@ def _notes(name: str, source: str | None, schema: pa.Schema) -> list[str]:
         why = (
             f"charged since {BEGAN_IN[name]} only"
             if name in BEGAN_IN
-            else "it gives degrees and no zones"
+            else "the file has coordinates and no zones"
         )
         return [f"{name}: not in the file, stored as NULL ({why})"]
     notes = [] if source == name else [f"{name}: read from {source}"]
@@ -240,7 +240,7 @@ def _notes(name: str, source: str | None, schema: pa.Schema) -> list[str]:
     if pa.types.is_dictionary(given):
         given = given.value_type
     if not _has_meaning(given, stored):
-        raise LoadError(f"its {source} is {given}, of which no {SQL_TYPES[stored]} can be made")
+        raise LoadError(f"its {source} is {given}, which can't become {SQL_TYPES[stored]}")
     if pa.types.is_timestamp(given) and given.tz:
         notes.append(f"{name}: {given} to UTC without a time zone")
     elif given != stored and not _only_widens(given, stored):
@@ -249,28 +249,26 @@ def _notes(name: str, source: str | None, schema: pa.Schema) -> list[str]:
 
 
 def _only_widens(given: pa.DataType, stored: pa.DataType) -> bool:
-    return (
-        pa.types.is_signed_integer(given)
-        and pa.types.is_signed_integer(stored)
-        and given.bit_width <= stored.bit_width
-    )
+    both_integers = pa.types.is_signed_integer(given) and pa.types.is_signed_integer(stored)
+    return bool(both_integers and given.bit_width <= stored.bit_width)
 
 
 def _has_meaning(given: pa.DataType, stored: pa.DataType) -> bool:
     if pa.types.is_null(given) or _is_text(given):
         return True
     if pa.types.is_timestamp(stored):
-        return pa.types.is_timestamp(given) or pa.types.is_date(given)
+        return bool(pa.types.is_timestamp(given) or pa.types.is_date(given))
     if pa.types.is_boolean(given):
-        return pa.types.is_boolean(stored)
-    return pa.types.is_integer(given) or pa.types.is_floating(given) or pa.types.is_decimal(given)
+        return bool(pa.types.is_boolean(stored))
+    numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(is_kind(given) for is_kind in numeric)
 
 
 def _timestamps(name: str, values: pa.Array) -> pa.Array:
     if _is_text(values.type):
         values = pc.utf8_trim_whitespace(values.cast(pa.string()))
     elif pa.types.is_timestamp(values.type):
-        # Arrow keeps the instant, in UTC, when a zone is dropped.
+        # Without its zone, Arrow keeps the instant in UTC.
         values = values.cast(pa.timestamp(values.type.unit))
         return _in_calendar(name, values.cast(pa.timestamp("us"), safe=values.type.unit != "ns"))
     return _in_calendar(name, values.cast(pa.timestamp("us")))
@@ -279,13 +277,13 @@ def _timestamps(name: str, values: pa.Array) -> pa.Array:
 def _in_calendar(name: str, times: pa.Array) -> pa.Array:
     beyond = pc.or_(pc.less(times, pa.scalar(FIRST_TIME)), pc.greater(times, pa.scalar(LAST_TIME)))
     if pc.any(beyond).as_py():
-        raise LoadError(f"{name} holds a time outside of the years 1 to 9999")
+        raise LoadError(f"{name} has a time outside the years 1 to 9999")
     return times
 
 
 def _refuse_any(name: str, values: pa.Array, wrong: pa.Array, why: str) -> None:
     if pc.any(wrong).as_py():
-        raise LoadError(f"{name} holds {values.filter(wrong)[0].as_py()!r}, which is {why}")
+        raise LoadError(f"{name} has the value {values.filter(wrong)[0].as_py()!r}, which is {why}")
 
 
 def _folded(texts: pa.Array) -> pa.Array:
@@ -293,4 +291,4 @@ def _folded(texts: pa.Array) -> pa.Array:
 
 
 def _is_text(given: pa.DataType) -> bool:
-    return pa.types.is_string(given) or pa.types.is_large_string(given)
+    return bool(pa.types.is_string(given) or pa.types.is_large_string(given))

@@ -17,8 +17,8 @@ READ_AHEAD_BYTES = 1 << 20
 class TripFile:
     """An open Parquet file of taxi trips whose columns fit the table; a context manager.
 
-    `digest` is the SHA-256 of its content in hexadecimal, `rows` its number of trips, `columns`
-    its TripColumns. Raises LoadError, which begins with the path, where it can't be read.
+    digest: SHA-256 of its content in hexadecimal; rows: its number of trips; columns: its
+    TripColumns. Raises LoadError, which begins with the path, for an unusable file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class TripFile:
             raise LoadError(f"{path}: can't be read: {error.strerror or error}") from error
         try:
             self.digest = self._sha256()
-            # By default Arrow reads the columns of a row group whole and keeps them to the end.
+            # By default Arrow reads whole columns of a row group and keeps them in memory.
             self._parquet = pa.parquet.ParquetFile(
                 self._file,
                 buffer_size=READ_AHEAD_BYTES,
@@ -58,13 +58,13 @@ class TripFile:
 
     @property
     def rows(self) -> int:
-        return self._parquet.metadata.num_rows
+        return int(self._parquet.metadata.num_rows)
 
     def csv_batches(self, batch_rows: int) -> Iterator[tuple[pa.Buffer, int]]:
         """The trips as CSV text in the order of TABLE_SCHEMA, with the number of rows in each.
 
-        Holds one batch and READ_AHEAD_BYTES of each column at a time. Raises LoadError that
-        names the row after which a value or the file itself is not usable.
+        Keeps one batch and READ_AHEAD_BYTES of each column in memory. Raises LoadError with the
+        number of the row after which a value or the file is unusable.
         """
         options = pa.csv.WriteOptions(include_header=False)
         at = 0

@@ -1,7 +1,6 @@
 """Loads TLC Parquet files into dbo.taxidata of a PostgreSQL database, all of them or none.
 
-Rows go in by COPY, in one transaction: when this process ends before the COMMIT, for whatever
-reason, the server rolls back.
+Uses COPY in one transaction: if this process ends before the COMMIT, the server rolls back.
 """
 
 import contextlib
@@ -18,13 +17,13 @@ from taxi.file import TripFile
 
 __all__ = ["LoadError", "LoadResult", "Progress", "load"]
 
-# The key of an advisory lock that all loads share; any number serves.
+# The key of the advisory lock of all loads: an arbitrary number.
 LOAD_LOCK = 0x7A78
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """`rows` of the `total_rows` of all files are sent; `file` is being sent."""
+    """`rows` of the `total_rows` of all files have been sent; `file` is the current file."""
 
     file: Path
     rows: int
@@ -33,17 +32,20 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadResult:
-    """`rows` were added from `loaded` files; `known` files had been loaded before."""
+    """`rows` were loaded from the files `loaded`; the files `skipped` were loaded before.
+
+    sample_removed: the shipped sample was deleted. seconds: the duration of the load.
+    """
 
     rows: int
     loaded: tuple[Path, ...]
-    known: tuple[Path, ...]
+    skipped: tuple[Path, ...]
     sample_removed: bool
     seconds: float
 
 
 def load(
-    files: Iterable[str | os.PathLike],
+    files: Iterable[str | os.PathLike[str]],
     *,
     conninfo: str,
     replace: bool = False,
@@ -56,13 +58,12 @@ def load(
     conninfo: libpq's connection string of a role that owns the tables.
     report: called with a Progress after each batch of `batch_rows` rows, and with a sentence for
     each converted column and each skipped file.
-    replace: empty the table first; without it a file whose content is loaded already is skipped.
+    replace: empty the table first; otherwise a file whose content is already loaded is skipped.
     is_sample: the trips are the shipped sample. The first load of real trips removes the sample,
-    and a sample is skipped where real trips are.
+    and a sample is skipped if real trips are loaded.
 
-    Memory is bounded by a few batches, whatever the size of the files and of their row groups.
-    Readers see the old rows until the end. Raises LoadError with one sentence; then nothing has
-    changed.
+    Memory is limited to a few batches, for files and row groups of any size. Readers see the old
+    rows until the COMMIT. Raises LoadError with one sentence; then nothing has changed.
     """
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -73,18 +74,18 @@ def load(
         ledger = _read_ledger(connection)
         real = {digest: day for digest, is_sample_row, day in ledger if not is_sample_row}
         if replace:
-            known = {}
+            loaded: dict[str, str] = {}
         elif is_sample:
-            known = {digest: day for digest, _, day in ledger}
+            loaded = {digest: day for digest, _, day in ledger}
         else:
-            known = real
-        fresh, left_alone = _sort_out(trip_files, known, report)
+            loaded = real
+        fresh, skipped = _select(trip_files, loaded, report)
         if is_sample and real and not replace:
-            report("Real trips are loaded: the sample is left out.")
+            report("Real trips are loaded already: skipping the sample.")
             fresh = []
-        makes_room = bool(fresh and ledger) and (replace or not real)
-        if makes_room:
-            # DELETE and not TRUNCATE, whose lock would keep every reader waiting for the COMMIT.
+        removes_rows = bool(fresh and ledger) and (replace or not real)
+        if removes_rows:
+            # DELETE and not TRUNCATE, whose lock would block all readers until the COMMIT.
             connection.execute("DELETE FROM dbo.taxidata; DELETE FROM dbo.taxidata_load")
         if fresh:
             _send(connection, fresh, is_sample=is_sample, report=report, batch_rows=batch_rows)
@@ -92,8 +93,8 @@ def load(
         return LoadResult(
             rows=sum(file.rows for file in fresh),
             loaded=tuple(file.path for file in fresh),
-            known=tuple(file.path for file in left_alone),
-            sample_removed=makes_room and not real,
+            skipped=tuple(file.path for file in skipped),
+            sample_removed=removes_rows and not real,
             seconds=time.monotonic() - began,
         )
 
@@ -117,31 +118,34 @@ def _wait_for_other_loads(
 
 
 def _read_ledger(connection: psycopg.Connection) -> list[tuple[str, bool, str]]:
-    """(digest, whether it is the sample, day of loading) of each file that is loaded."""
+    """(digest, whether it is the sample, day of loading) of each loaded file."""
     return connection.execute(
         'SELECT "Digest", "IsSample", CAST(CAST("LoadedAt" AS date) AS text) FROM dbo.taxidata_load'
     ).fetchall()
 
 
-def _sort_out(
-    files: list[TripFile], known: dict[str, str], report: Callable[[Progress | str], None]
+def _select(
+    files: list[TripFile], loaded: dict[str, str], report: Callable[[Progress | str], None]
 ) -> tuple[list[TripFile], list[TripFile]]:
-    """The files that are to be loaded, and those whose content is there or came before."""
+    """(files to load, files to skip); a file is skipped if its content is loaded or listed before.
+
+    loaded: {digest: day of loading}.
+    """
     fresh: dict[str, TripFile] = {}
-    left_alone = []
+    skipped = []
     for file in files:
-        if file.digest in known:
-            left_alone.append(file)
+        if file.digest in loaded:
+            skipped.append(file)
             report(
-                f"{file.path}: already loaded on {known[file.digest]}, left alone;"
+                f"{file.path}: already loaded on {loaded[file.digest]}, skipped;"
                 " --replace loads it again."
             )
         elif file.digest in fresh:
-            left_alone.append(file)
-            report(f"{file.path}: the same as {fresh[file.digest].path}, loaded once.")
+            skipped.append(file)
+            report(f"{file.path}: same content as {fresh[file.digest].path}, loaded once.")
         else:
             fresh[file.digest] = file
-    return list(fresh.values()), left_alone
+    return list(fresh.values()), skipped
 
 
 def _send(

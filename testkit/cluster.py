@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from embedded.cluster import API_ROLE, PORT, EmbeddedCluster, find_binaries, unprivileged_account
+from embedded.cluster import API_ROLE, PORT, EmbeddedCluster
+from embedded.folder import unprivileged_account
+from embedded.installation import find_binaries
 from embedded.sample import deploy_and_fill
 from testkit.places import TESTS
 

@@ -15,7 +15,7 @@ from flask_restful import Api, Resource, reqparse
 app = Flask(__name__)
 api = Api(app)
 parser = reqparse.RequestParser()
-# Since Flask 2.1 reqparse answers 415 to a form unless it is told where to look.
+# Since Flask 2.1 reqparse returns 415 for a form unless `location` is set.
 parser.add_argument("customer", location="form")
 
 

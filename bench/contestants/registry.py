@@ -118,7 +118,7 @@ CONTESTANTS = (
 
 
 def environment(contestant: Contestant, addresses: Addresses, width: int) -> Mapping[str, str]:
-    """What the contestant's process finds in its environment beside the usual."""
+    """The environment variables that the contestant's process needs in addition."""
     if contestant.ours:
         text = addresses.odbc_without_driver
         return {

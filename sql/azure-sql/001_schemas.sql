@@ -1,9 +1,10 @@
--- Schemas. web is what the API may execute; internal is what those procedures are made of.
--- All belong to dbo: one owner lets a procedure reach a table that its caller may not (an unbroken
--- ownership chain), so EXECUTE on schema web is the only right the API needs.
--- Every script of this folder may be run again, on SQL Server 2016 SP1 and later, Azure SQL and
--- Babelfish for PostgreSQL 4. CREATE OR ALTER keeps the grants on a procedure and leaves no moment
--- without it; for an engine that refuses it the deployer drops and creates in one transaction.
+-- Schemas. web has the procedures that the API may execute, internal the procedures that they use.
+-- All belong to dbo: with one owner, a procedure can use a table that its caller may not (an
+-- unbroken ownership chain), so EXECUTE on the schema web is the only right that the API needs.
+-- Each script of this folder is idempotent, and runs on SQL Server 2016 SP1 and later, Azure SQL
+-- and Babelfish for PostgreSQL 4. CREATE OR ALTER keeps a procedure and its grants available
+-- throughout; for an engine that lacks it, the deployer drops and creates the procedure in one
+-- transaction.
 IF SCHEMA_ID(N'web') IS NULL
     EXEC (N'CREATE SCHEMA web AUTHORIZATION dbo');
 GO

@@ -1,8 +1,9 @@
--- The part of WideWorldImporters that the API serves, made only where the real one is absent.
--- Column names, types and NOT NULLs are those of the real Sales.Customers, so the procedures run
--- on either. A column without a value holds an empty string where NULL is forbidden.
+-- The part of WideWorldImporters that the API serves, created only if the real one is absent.
+-- Column names, types and NOT NULLs are those of the real Sales.Customers, so the procedures run on
+-- both. A missing value is an empty string in columns that forbid NULL.
 
--- The real table's last CustomerID is 1061. LOWER, for Babelfish's catalog has names in lower case.
+-- The real table's last CustomerID is 1061. LOWER, because Babelfish's catalog has names in lower
+-- case.
 IF NOT EXISTS (
     SELECT 1
     FROM sys.sequences AS s
@@ -47,7 +48,7 @@ IF OBJECT_ID(N'Sales.Customers') IS NULL
     );
 GO
 
--- Who edited what, and until when it was so: every former version of a row.
+-- The former versions of each row, with the editor and the end of their validity.
 IF OBJECT_ID(N'Sales.Customers_Archive') IS NULL
 BEGIN
     CREATE TABLE Sales.Customers_Archive (
@@ -83,9 +84,9 @@ BEGIN
 END;
 GO
 
--- The real table is system-versioned: the engine archives, and refuses a statement that writes
--- ValidFrom or the history when it compiles it, even in a branch that never runs. So the choice is
--- made here, once, and not in the procedure.
+-- The real table is system-versioned: the engine archives, and rejects at compile time a statement
+-- that writes ValidFrom or the history, even in a branch that never runs. So the procedure is
+-- chosen here, once, instead of branching inside it.
 IF EXISTS (
     SELECT 1
     FROM sys.columns AS c

@@ -1,9 +1,9 @@
--- Exactly once: the key of a write, a digest of its request and its answer, stored in the
--- transaction of the write itself.
+-- Idempotency: the key of a write, a digest of its request, and its response, stored in the
+-- transaction of the write.
 IF OBJECT_ID(N'web.requests') IS NULL
 BEGIN
     CREATE TABLE web.requests (
-        -- A key is bytes, not words: 'A' and 'a' are two keys whatever the database's collation.
+        -- Compares bytes: 'A' and 'a' are two keys in every collation of the database.
         RequestKey nvarchar(255) COLLATE Latin1_General_100_BIN2 NOT NULL,
         Digest     char(64)      NOT NULL,
         Response   nvarchar(max) NOT NULL,
@@ -17,9 +17,9 @@ BEGIN
 END;
 GO
 
--- Reads _request out of a document and looks its key up. Call it inside the write's transaction:
--- until that ends, a twin with the same key waits here. @Replayed is 1 for a known key, and
--- @Response and @ETag are then the stored answer.
+-- Reads _request from a document and looks up its key. To be called inside the write's transaction:
+-- until that ends, a concurrent request with the same key waits here. @Replayed is 1 for a repeated
+-- key; @Response and @ETag are then the stored response.
 CREATE OR ALTER PROCEDURE internal.find_request
     @Json     nvarchar(max),
     @Key      nvarchar(max) OUTPUT,
@@ -94,7 +94,7 @@ BEGIN
     FROM OPENJSON(@Json) WITH (OlderThanHours int '$.older_than_hours') AS j;
     SET @Before = DATEADD(hour, -ISNULL(@Hours, 24), SYSUTCDATETIME());
 
-    -- In portions below the 5,000 locks at which SQL Server would lock the whole table.
+    -- In portions of fewer than 5,000 locks, beyond which SQL Server locks the whole table.
     WHILE @Portion > 0
     BEGIN
         DELETE FROM web.requests

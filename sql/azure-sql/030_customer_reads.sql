@@ -1,7 +1,7 @@
--- Reads, and the one place that says what a customer's JSON is.
+-- Reads, and the only definition of a customer's JSON.
 
--- A value of no bytes is no value. DATALENGTH and not NULLIF: for T-SQL N'' equals blanks and, in
--- some collations, an emoji.
+-- An empty string stands for NULL. DATALENGTH and not NULLIF, because in T-SQL N'' equals blanks
+-- and, in some collations, an emoji.
 CREATE OR ALTER VIEW internal.customers
 AS
 SELECT
@@ -19,9 +19,9 @@ SELECT
 FROM Sales.Customers AS c;
 GO
 
--- How this engine's FOR JSON writes a solidus: \/ on SQL Server, / on Babelfish. Replacing the one
--- by / gives the same text everywhere. It never touches a backslash of the data, for each solidus
--- directly follows the backslash that was put before it.
+-- How FOR JSON of this engine writes a solidus: \/ on SQL Server, / on Babelfish. Replacing it by /
+-- gives the same text everywhere. A backslash of the data is never changed, because each solidus
+-- directly follows its own escaping backslash.
 CREATE OR ALTER PROCEDURE internal.read_slash
     @Slash nvarchar(10) OUTPUT
 AS
@@ -37,7 +37,7 @@ BEGIN
 END;
 GO
 
--- @Customer becomes the JSON object of a customer and @ETag its tag; NULL where there is none.
+-- Sets @Customer to the JSON object of a customer and @ETag to its tag; NULL if there is none.
 CREATE OR ALTER PROCEDURE internal.read_customer
     @CustomerID int,
     @Customer   nvarchar(max) OUTPUT,
@@ -64,14 +64,14 @@ BEGIN
     EXEC internal.read_slash @Slash OUTPUT;
     SET @Customer = REPLACE(@Customer COLLATE Latin1_General_100_BIN2, @Slash, N'/');
 
-    -- Two numbers and not hexadecimal digits: Babelfish has no style 2 for varbinary.
+    -- Two numbers and not hexadecimal digits, because Babelfish has no style 2 for varbinary.
     SET @Hash = HASHBYTES('SHA2_256', @Customer);
     SET @ETag = CAST(CAST(SUBSTRING(@Hash, 1, 8) AS bigint) AS varchar(20))
         + '.' + CAST(CAST(SUBSTRING(@Hash, 9, 8) AS bigint) AS varchar(20));
 END;
 GO
 
--- In: {"CustomerID": 123}. Out: [{customer}] and its ETag; no row where there is none.
+-- In: {"CustomerID": 123}. Out: [{customer}] and its ETag; no row if there is none.
 CREATE OR ALTER PROCEDURE web.get_customer
     @Json nvarchar(max)
 AS
@@ -89,7 +89,7 @@ END;
 GO
 
 -- In: {"limit", "after", "name", "fields", "sort", "rows"}, each optional. Out: [{customer}, ...]
--- and Next, the "after" of the next page or NULL; with "rows": true one object a row.
+-- and Next, the "after" of the next page or NULL; with "rows": true one object per row.
 CREATE OR ALTER PROCEDURE web.get_customers
     @Json nvarchar(max)
 AS
@@ -136,8 +136,8 @@ BEGIN
         @HasDelivery = MAX(CASE WHEN f.[value] = N'Delivery' THEN 1 ELSE 0 END)
     FROM OPENJSON(@Fields) AS f;
 
-    -- A wildcard in the name asked for stands for itself. No name has more than 100 characters, so
-    -- a longer part can match none.
+    -- A wildcard in the requested name is literal. Names have at most 100 characters, so a longer
+    -- part matches none.
     IF DATALENGTH(@Name) > 200
         SET @Pattern = N'';
     ELSE
@@ -161,10 +161,10 @@ BEGIN
     END;
 
     SET @Limit = CASE WHEN @Limit > 0 THEN @Limit END;
-    -- One row more than asked for tells whether there is a next page.
+    -- One row more than requested shows whether there is a next page.
     SET @Top = ISNULL(@Limit + 1, 9223372036854775807);
 
-    -- One statement per sort, so that each seeks in its own index.
+    -- One statement per sort, so that each uses its own index.
     IF @Sort = N'CustomerID'
         INSERT INTO @Page (Position, CustomerID, CustomerName)
         SELECT TOP (@Top)

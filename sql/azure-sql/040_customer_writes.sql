@@ -1,9 +1,9 @@
--- Each write is one transaction: known key? stale? write, keep the answer, answer.
--- With XACT_ABORT ON every error ends the batch and rolls all of it back, and reaches the client
--- under its own number (1205 for a deadlock victim); rows are sent only after the commit.
+-- Each write is one transaction: look the key up, check If-Match, write, store the response, return
+-- it. With XACT_ABORT ON every error ends the batch, rolls back all of it, and reaches the client
+-- with its own number (1205 for a deadlock victim); rows are sent only after the commit.
 
--- Holds the customer until the transaction ends and archives it as it is; @Found is 0 where there
--- is none. A tag that is given and is not the row's: status 412.
+-- Locks the customer until the transaction ends and archives its present version; @Found is 0 if
+-- there is none. If a tag is given and differs from the row's: status 412.
 CREATE OR ALTER PROCEDURE internal.lock_customer
     @CustomerID int,
     @IfMatch    nvarchar(max),
@@ -30,8 +30,8 @@ BEGIN
 END;
 GO
 
--- As read_customer, for a row that the caller's transaction has written. A security policy may hide
--- the row from the user that wrote it: status 403, and with XACT_ABORT ON nothing is written.
+-- Like read_customer, for a row that the caller's transaction has written. If a security policy
+-- hides the row from the user that wrote it: status 403, and with XACT_ABORT ON nothing is written.
 CREATE OR ALTER PROCEDURE internal.read_written_customer
     @CustomerID int,
     @Customer   nvarchar(max) OUTPUT,
@@ -47,9 +47,10 @@ BEGIN
 END;
 GO
 
--- The values that a document does not have are those of Microsoft's sample: a computer shop without
+-- Values that are not in the document are those of Microsoft's sample: a computer shop without
 -- contact person, delivered by post in Redmond, billed to itself.
--- The text is nvarchar(max) up to the column, for a shorter variable would cut it silently.
+-- Texts are nvarchar(max) up to the column, because a shorter variable would truncate them
+-- silently.
 CREATE OR ALTER PROCEDURE internal.insert_customer
     @Json       nvarchar(max),
     @CustomerID int OUTPUT
@@ -87,7 +88,7 @@ BEGIN
 END;
 GO
 
--- @Whole = 1: an absent key clears its column. @Whole = 0: it leaves the column as it is.
+-- @Whole = 1: an absent key clears its column. @Whole = 0: an absent key leaves it unchanged.
 CREATE OR ALTER PROCEDURE internal.update_customer
     @CustomerID int,
     @Json       nvarchar(max),
@@ -120,7 +121,8 @@ BEGIN
         PostalCode   nvarchar(max) '$.Delivery.PostalCode'
     ) AS j;
 
-    -- A null and an absent key read alike above; the list of keys tells them apart. Type 0 is null.
+    -- Above, null and an absent key are the same; the list of keys shows the difference. Type 0 is
+    -- null.
     IF @Whole = 0
     BEGIN
         SELECT
@@ -190,7 +192,7 @@ END;
 GO
 
 -- In: {"Customers": [{customer}, ...], "_request"}. Out: [{customer}, ...] in order, Replayed. All
--- or nothing: the first name that exists is told by its index, status 409.
+-- or nothing: for the first name that exists, status 409 with its index.
 CREATE OR ALTER PROCEDURE web.put_customers
     @Json nvarchar(max)
 AS
@@ -254,7 +256,7 @@ END;
 GO
 
 -- In: {"CustomerID", all customer keys, "_request"}. Out: [{customer}], ETag, Replayed; no row
--- where there is none.
+-- if there is none.
 CREATE OR ALTER PROCEDURE web.replace_customer
     @Json nvarchar(max)
 AS
@@ -310,7 +312,7 @@ BEGIN
 END;
 GO
 
--- In: {"CustomerID", "_request"}. Out: [{"CustomerID": n}], Replayed; no row where there is none.
+-- In: {"CustomerID", "_request"}. Out: [{"CustomerID": n}], Replayed; no row if there is none.
 CREATE OR ALTER PROCEDURE web.delete_customer
     @Json nvarchar(max)
 AS

@@ -1,6 +1,6 @@
--- The API's database user and its one right. $(AppName) is the name of the web app, which is the
--- name of its managed identity. No password: the user comes from Microsoft Entra ID, or, on a SQL
--- Server without it, from a login of that name that exists already.
+-- The API's database user and its only right. $(AppName) is the name of the web app, which is also
+-- the name of its managed identity. Without a password: the user comes from Microsoft Entra ID, or,
+-- on a SQL Server without it, from an existing login of that name.
 DECLARE @AppName sysname = N'$(AppName)', @Statement nvarchar(max);
 
 IF NOT EXISTS (SELECT 1 FROM sys.database_principals AS p WHERE p.name = @AppName)

@@ -1,3 +1,3 @@
--- The one table that the API reads itself, by SQLAlchemy; all others are behind the procedures.
+-- The only table that the API reads directly, by SQLAlchemy; procedures read all others.
 GRANT SELECT ON OBJECT::dbo.titanic_passanger TO [$(AppName)];
 GO

@@ -1,12 +1,12 @@
--- Example: a caller sees and changes the customers of its territories only, a territory being the
--- beginning of a postal code. Run it after sql/azure-sql/; it may be run again.
+-- Example: a caller sees and changes only the customers of its territories. A territory is the
+-- beginning of a postal code. Run this after sql/azure-sql/; it is idempotent.
 -- docs/row-level-security.md explains it.
 DROP SECURITY POLICY IF EXISTS Sales.CustomersOfTheCaller;
 GO
 
 IF OBJECT_ID(N'Sales.CallerTerritories') IS NULL
     CREATE TABLE Sales.CallerTerritories (
-        -- Binary: 'ann' is not 'Ann', whatever the database's collation says.
+        -- Binary: 'ann' is not 'Ann', in every collation of the database.
         Issuer     nvarchar(200) COLLATE Latin1_General_100_BIN2 NOT NULL,
         Subject    nvarchar(255) COLLATE Latin1_General_100_BIN2 NOT NULL,
         PostalCode nvarchar(10)  NOT NULL, -- its beginning
@@ -14,7 +14,7 @@ IF OBJECT_ID(N'Sales.CallerTerritories') IS NULL
     );
 GO
 
--- Without a caller it gives no row, so that a way in that tells none shows nothing.
+-- Returns no row without a caller, so that a connection without one sees no customers.
 CREATE OR ALTER FUNCTION Sales.caller_may_see(@PostalCode nvarchar(10))
 RETURNS TABLE
 WITH SCHEMABINDING
@@ -29,7 +29,7 @@ RETURN
        AND LEFT(@PostalCode, LEN(t.PostalCode)) = t.PostalCode;
 GO
 
--- A refused change is error 33504, which the API answers with 403.
+-- A rejected change is error 33504, for which the API returns 403.
 CREATE SECURITY POLICY Sales.CustomersOfTheCaller
     ADD FILTER PREDICATE Sales.caller_may_see(DeliveryPostalCode) ON Sales.Customers,
     ADD BLOCK PREDICATE Sales.caller_may_see(DeliveryPostalCode) ON Sales.Customers AFTER INSERT,

@@ -1,9 +1,9 @@
--- Example: a caller sees and changes the customers of its territories only, a territory being the
--- beginning of a postal code. Run it as the owner of the schemas, after sql/postgresql/; it may be
--- run again. docs/row-level-security.md explains it.
+-- Example: a caller sees and changes only the customers of its territories. A territory is the
+-- beginning of a postal code. Run this as the owner of the schemas, after sql/postgresql/; it is
+-- idempotent. docs/row-level-security.md explains it.
 --
--- A superuser passes every policy, and so does the owner of a table. The API's functions run as
--- their owner, so they get an owner of their own: a role that nobody can log in as.
+-- Policies do not apply to superusers and to the owner of a table. The API's functions run as their
+-- owner, so the owner must be another role, one without login.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'procedures') THEN
@@ -18,8 +18,8 @@ CREATE TABLE IF NOT EXISTS sales.caller_territories (
     CONSTRAINT "PK_Sales_CallerTerritories" PRIMARY KEY ("Issuer", "Subject", "PostalCode")
 );
 
--- As its definer, who may read the territories: a policy is evaluated as whoever reads the table.
--- Without a caller it is false, so that a way in that tells none shows nothing.
+-- Runs as its definer, which may read the territories; a policy is evaluated as the role that reads
+-- the table. False without a caller, so that a connection without one sees no customers.
 CREATE OR REPLACE FUNCTION sales.caller_may_see(p_postal_code text) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT EXISTS (
@@ -29,7 +29,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
            AND starts_with(p_postal_code, t."PostalCode"))
 $$;
 
--- A refused change is SQLSTATE 42501, which the procedures answer with status 403.
+-- A rejected change is SQLSTATE 42501, for which the procedures return status 403.
 ALTER TABLE sales.customers ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS customers_of_the_caller ON sales.customers;
 CREATE POLICY customers_of_the_caller ON sales.customers TO procedures
@@ -41,7 +41,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON sales.customers, sales.customers_archive
     TO procedures;
 GRANT USAGE ON SEQUENCE sequences.customerid TO procedures;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA web, sales TO procedures;
--- Whom a function is given to must be able to make one there, for as long as that takes.
+-- The new owner of a function needs CREATE on the schema, while the function is transferred.
 GRANT CREATE ON SCHEMA web TO procedures;
 DO $$
 DECLARE

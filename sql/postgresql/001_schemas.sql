@@ -1,4 +1,4 @@
--- Schemas under the names that the T-SQL scripts use, so that a procedure is called alike everywhere.
+-- The schema names of the T-SQL scripts, so that a procedure has the same name on every engine.
 CREATE SCHEMA IF NOT EXISTS web;
 CREATE SCHEMA IF NOT EXISTS dbo;
 CREATE SCHEMA IF NOT EXISTS sales;

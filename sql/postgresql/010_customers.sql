@@ -1,5 +1,5 @@
--- The part of WideWorldImporters that the API serves. A column without a value is NULL here;
--- WideWorldImporters itself stores an empty string where it forbids NULL.
+-- The part of WideWorldImporters that the API serves. A missing value is NULL here; in columns that
+-- forbid NULL, WideWorldImporters itself stores an empty string.
 CREATE SEQUENCE IF NOT EXISTS sequences.customerid AS integer START WITH 1062;
 
 CREATE TABLE IF NOT EXISTS sales.customers (
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS sales.customers_archive (
 CREATE INDEX IF NOT EXISTS "IX_Sales_Customers_Archive"
     ON sales.customers_archive ("CustomerID", "ValidFrom");
 
--- History of who edited: the row as it was, and until when it was so.
+-- The former versions of each row, with the end of their validity.
 CREATE OR REPLACE FUNCTION sales.keep_history() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,5 +1,5 @@
--- Exactly once: the key of a write, a digest of the request and the answer, stored in the
--- transaction of the write itself.
+-- Idempotency: the key of a write, a digest of its request, and its response, stored in the
+-- transaction of the write.
 CREATE TABLE IF NOT EXISTS web.requests (
     "RequestKey" text        NOT NULL,
     "Digest"     char(64)    NOT NULL,
@@ -10,8 +10,8 @@ CREATE TABLE IF NOT EXISTS web.requests (
 );
 CREATE INDEX IF NOT EXISTS "IX_web_requests_CreatedAt" ON web.requests ("CreatedAt");
 
--- The stored answer of a known key; "Replayed" is NULL for a new one. From here to the end of the
--- transaction a twin with the same key waits.
+-- The stored response of a repeated key; "Replayed" is NULL for a new key. Until the end of the
+-- transaction, a concurrent request with the same key waits here.
 CREATE OR REPLACE FUNCTION web.replay(
     p_request jsonb, OUT "Json" text, OUT "ETag" text, OUT "Replayed" integer)
 LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
--- NULL where no part has a value, so that the object is left out as FOR JSON PATH does it.
+-- NULL if no part has a value, so that the object is omitted, as FOR JSON PATH does.
 CREATE OR REPLACE FUNCTION web.delivery(c sales.customers) RETURNS json
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN num_nonnulls(c."DeliveryAddressLine1", c."DeliveryAddressLine2",
@@ -9,7 +9,7 @@ LANGUAGE sql STABLE AS $$
            END
 $$;
 
--- One expression without a query of its own, so that it is planned as part of its caller's.
+-- One expression without a query, so that it is inlined into its caller's query.
 CREATE OR REPLACE FUNCTION web.customer_json(c sales.customers) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT json_strip_nulls(json_build_object(
@@ -35,8 +35,8 @@ BEGIN
     "ETag" := web.etag("Json");
 END $$;
 
--- The rows of a page, in its order. One statement text per sort, so that each is planned for its
--- own index; the sort is picked from this list and never pasted from the request.
+-- The rows of a page, in its order. Each sort has its own statement, planned for its own index. The
+-- sort is selected from this list; text of the request is never part of a statement.
 CREATE OR REPLACE FUNCTION web.customers_statement(p jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
@@ -67,7 +67,8 @@ BEGIN
     RETURN 'SELECT c, c."CustomerID", c."CustomerName" FROM sales.customers c WHERE ' || v_where || ' ORDER BY ' || v_order;
 END $$;
 
--- As its definer: a cursor runs its query as whoever fetches, and the API may call procedures only.
+-- Runs as its definer: a cursor's query runs as the role that fetches, and the API's role may only
+-- call procedures.
 CREATE OR REPLACE FUNCTION web.customer_fields_json(c sales.customers, p_fields text[])
 RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -103,7 +104,7 @@ DECLARE
     v_fields text[] := web.fields(p);
     v_limit  bigint := nullif((p ->> 'limit')::bigint, 0);
 BEGIN
-    -- One row more than asked for tells whether there is a next page.
+    -- One row more than requested shows whether there is a next page.
     EXECUTE format(
         $q$SELECT '[' || coalesce(string_agg(%s, ',' ORDER BY n) FILTER (WHERE n <= $5), '') || ']',
                   CASE WHEN count(*) > $5 THEN max(%s) FILTER (WHERE n = $5) END
@@ -119,7 +120,7 @@ BEGIN
             p ->> 'name', v_fields, coalesce(v_limit, 9223372036854775806);
 END $$;
 
--- The same list for streaming: a cursor that yields one JSON object a row as it is found.
+-- The same list for streaming: a cursor with one JSON object per row, available as it is read.
 CREATE OR REPLACE FUNCTION web.get_customers_rows(p_json text) RETURNS refcursor
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,6 +1,7 @@
--- Each write is one transaction: known key? stale? write, remember, answer.
+-- Each write is one transaction: look the key up, check If-Match, write, store the response, return
+-- it.
 
--- The customer to be changed, locked; no row where there is none.
+-- The customer to change, locked; no row if it does not exist.
 CREATE OR REPLACE FUNCTION web.lock_customer(p jsonb) RETURNS SETOF sales.customers
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -19,8 +20,9 @@ BEGIN
     RETURN NEXT v_customer;
 END $$;
 
--- For the handler of a write that failed for lack of a privilege: a row that the policies would hide
--- or refuse fails so too, and then the client learns why. All that the call wrote is rolled back.
+-- For the handler of a write that failed for lack of a privilege. A row that a policy hides or
+-- rejects fails in the same way, and then the client gets the reason. All writes of the call are
+-- rolled back.
 CREATE OR REPLACE FUNCTION web.refuse_hidden_row() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -123,7 +125,7 @@ EXCEPTION WHEN insufficient_privilege THEN
     RAISE;
 END $$;
 
--- The value of a key of a patch: absent leaves the column, null clears it.
+-- The value of a key of a patch: an absent key leaves the column, null clears it.
 CREATE OR REPLACE FUNCTION web.patched(p jsonb, p_key text, p_current text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p ? p_key THEN nullif(p ->> p_key, '') ELSE p_current END

@@ -25,7 +25,8 @@ CREATE INDEX IF NOT EXISTS "IX_taxidata_pickup" ON dbo.taxidata (tpep_pickup_dat
 CREATE INDEX IF NOT EXISTS "IX_taxidata_total_amount"
     ON dbo.taxidata (total_amount, tpep_pickup_datetime);
 
--- Which files the trips came from, so that no file is loaded twice and the sample makes room.
+-- The files that the trips came from, so that no file is loaded twice and real trips replace the
+-- sample.
 CREATE TABLE IF NOT EXISTS dbo.taxidata_load (
     "LoadID"     integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     "FileName"   text        NOT NULL,

@@ -1,4 +1,4 @@
--- The trips that match, in a total order that an index on the pick-up time begins.
+-- The matching trips in a total order, whose first column, the pick-up time, has an index.
 CREATE OR REPLACE FUNCTION dbo.trips_statement(p jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN

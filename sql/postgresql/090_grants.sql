@@ -1,5 +1,5 @@
--- The API's role may call the procedures below and read one table: no other table, no sequence. A
--- role that exists already, with its password, stays as it is.
+-- The API's role may call the procedures below and read one table, and has no other rights. An
+-- existing role and its password stay unchanged.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$(AppName)') THEN
@@ -7,8 +7,8 @@ BEGIN
     END IF;
 END $$;
 
--- By default PUBLIC may execute a new function. That is revoked for the functions of these scripts
--- only: the rest of the database, and what PUBLIC may do in it, is not theirs.
+-- By default PUBLIC may execute a new function. This is revoked for the functions of these scripts
+-- only; other rights of PUBLIC in the database stay unchanged.
 REVOKE ALL ON FUNCTION
     web.replay(jsonb), web.remember(jsonb, text, text), web.delete_expired_requests(text),
     web.delivery(sales.customers), web.customer_json(sales.customers), web.etag(text),
@@ -33,5 +33,5 @@ GRANT EXECUTE ON FUNCTION
     dbo."get_taxidataSummary"(text)
 TO "$(AppName)";
 
--- SQLAlchemy reads by statements of its own, so it needs the table itself.
+-- SQLAlchemy sends its own statements, so it needs the table.
 GRANT SELECT ON dbo.titanic_passanger TO "$(AppName)";

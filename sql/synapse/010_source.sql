@@ -1,7 +1,7 @@
--- Where the trips lie, and as whom to read them: the managed identity of the Synapse workspace,
--- which needs the role Storage Blob Data Reader on the storage account.
--- $(StorageAccount), $(Container) and $(Path) are filled in by the deployer. A source in use can not
--- be changed, so one that leads elsewhere is dropped together with its table, which holds no data.
+-- The location of the trips, read with the managed identity of the Synapse workspace, which needs
+-- the role Storage Blob Data Reader on the storage account. The deployer fills in
+-- $(StorageAccount), $(Container) and $(Path). A source in use can't be changed, so a source of
+-- another location is dropped together with its table, which contains no data.
 IF EXISTS (
     SELECT 1
     FROM sys.external_data_sources AS s
@@ -15,7 +15,7 @@ BEGIN
 END;
 GO
 
--- A key that the service itself protects; it has no password to lose.
+-- A key that the service protects, without a password.
 IF NOT EXISTS (SELECT 1 FROM sys.symmetric_keys AS k WHERE k.name = N'##MS_DatabaseMasterKey##')
     CREATE MASTER KEY;
 GO

@@ -1,6 +1,6 @@
--- Yellow-taxi trips as Spark wrote them to Parquet. $(Path) is a folder or a pattern of files below
--- the container, such as /taxidata/*.parquet. A table that reads these files already stays, so that
--- a deployment leaves no moment without it.
+-- Yellow-taxi trips in Parquet files, as Spark wrote them. $(Path) is a folder or a pattern of
+-- files in the container, such as /taxidata/*.parquet. A table that reads these files already
+-- stays, so that it is available throughout a deployment.
 IF EXISTS (
     SELECT 1
     FROM sys.external_tables AS t

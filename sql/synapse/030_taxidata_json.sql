@@ -1,12 +1,12 @@
--- The first @Last trips that match, in the order of their pick-up, numbered from 1, each as its JSON
--- text. A filter that is NULL does not filter.
+-- The first @Last matching trips in the order of their pick-up, numbered from 1, each as JSON text.
+-- A filter that is NULL is ignored.
 -- Trips of one pick-up time are ordered by drop-off, VendorID, zones, amounts, distance and payment
--- type; trips alike in all of these may change places from one page to the next.
--- TOP lets each node keep its first @Last rows, so a first page costs one pass over the files, and
--- only its own rows become text. The columns get types that FOR JSON prints as plain decimals and
--- whole seconds: a float would be 1.550000000000000e+001. Amounts are equal to four decimals.
--- Runs over the external table of Synapse serverless and over an ordinary table of that name on SQL
--- Server, Azure SQL and Babelfish for PostgreSQL 4.
+-- type; trips that are equal in all of these may swap between pages.
+-- With TOP each node keeps only its first @Last rows, so a first page takes one pass over the
+-- files, and only its own rows become text. The columns have types that FOR JSON prints as plain
+-- decimals and whole seconds; a float would print as 1.550000000000000e+001. Amounts are exact to
+-- four decimals. Runs over the external table of Synapse serverless and over an ordinary table of
+-- that name on SQL Server, Azure SQL and Babelfish for PostgreSQL 4.
 CREATE OR ALTER FUNCTION dbo.taxidata_page(
     @Last         bigint,
     @TotalAmount  decimal(28, 4),

@@ -1,10 +1,10 @@
--- Reads of the trips. Synapse serverless has no OFFSET, no writes and no temporary table beside the
--- external one: taxidata_page numbers the trips. An offset costs as much as reading all trips up to
--- its page, so the first page is the cheapest.
+-- Reads of the trips. Synapse serverless has no OFFSET, no writes, and no temporary tables in a
+-- query of an external one, so taxidata_page numbers the trips. An offset costs as much as reading
+-- all trips up to its page; the first page is the cheapest.
 
 -- In: {"limit": 1000, "offset": 0, "total_amount", "pickup_from", "pickup_to", "payment_type",
--- "PULocationID", "rows"}, each optional; limit 0 is all. Out: an array of trips in pieces, to be
--- joined in order; with "rows": true one object a row.
+-- "PULocationID", "rows"}, each optional; limit 0 means all. Out: an array of trips in pieces, to
+-- be joined in order; with "rows": true one object per row.
 CREATE OR ALTER PROCEDURE dbo.get_taxidata
     @Json nvarchar(max)
 AS
@@ -37,7 +37,7 @@ BEGIN
     SET @Amount = CAST(@TotalAmount AS decimal(28, 4));
     SET @Offset = ISNULL(@Offset, 0);
     SET @Limit = ISNULL(@Limit, 1000);
-    -- More rows than there are, and far from the end of bigint.
+    -- More than the number of rows, and far below the end of bigint.
     IF @Limit = 0
         SET @Limit = 1000000000000;
     SET @Last = @Offset + @Limit;
@@ -69,7 +69,7 @@ BEGIN
 END;
 GO
 
--- In: {"total_amount": 20, "limit", "offset", "rows"}. Out: as get_taxidata.
+-- In: {"total_amount": 20, "limit", "offset", "rows"}. Out: like get_taxidata.
 CREATE OR ALTER PROCEDURE dbo.get_taxidataAmount
     @Json nvarchar(max)
 AS
@@ -126,7 +126,7 @@ BEGIN
                 SELECT
                     CASE @By
                         WHEN N'hour' THEN DATEPART(hour, t.tpep_pickup_datetime)
-                        -- 1 January 1900 was a Monday; DATEPART(weekday) would ask DATEFIRST.
+                        -- 1 January 1900 was a Monday; DATEPART(weekday) depends on DATEFIRST.
                         WHEN N'weekday' THEN
                             (DATEDIFF(day, CAST('19000101' AS date), t.tpep_pickup_datetime) % 7
                             + 7) % 7 + 1
@@ -146,7 +146,7 @@ BEGIN
 END;
 GO
 
--- The view that taxidata_page has replaced.
+-- The view that taxidata_page replaced.
 IF OBJECT_ID(N'dbo.taxidata_json') IS NOT NULL
     DROP VIEW dbo.taxidata_json;
 GO

@@ -1,7 +1,7 @@
--- The API's database user and its rights. $(AppName) is the name of the web app, which is the name
--- of its managed identity. EXECUTE on the three procedures: the view and the table belong to their
--- owner, so they are reached through the procedures and not otherwise. REFERENCES on the
--- credential: serverless asks for it of the caller, and no ownership chain covers it.
+-- The API's database user and its rights. $(AppName) is the name of the web app, which is also the
+-- name of its managed identity. EXECUTE on the three procedures: the view and the table have the
+-- same owner, so the API can use them through the procedures only. REFERENCES on the credential:
+-- serverless requires it of the caller, because no ownership chain covers credentials.
 IF NOT EXISTS (SELECT 1 FROM sys.database_principals AS p WHERE p.name = N'$(AppName)')
     CREATE USER [$(AppName)] FROM EXTERNAL PROVIDER;
 GO

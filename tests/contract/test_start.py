@@ -137,7 +137,7 @@ def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):
         page = api.get("/", headers={"Accept": "text/html"}).text
     log = server.log.read_text()
     starts = log.count("Starting gunicorn")
-    line = "The embedded sample with invented data serves customers and passengers"
+    line = "Serving the embedded sample (invented data): customers and passengers"
     assert log.count(line) == starts
     sources = {database["source"] for database in report["databases"].values()}
     assert sources == {"embedded sample with invented data"}

@@ -53,7 +53,7 @@ def query(taxi_cluster):
 
 @pytest.fixture
 def loading(taxi_cluster):
-    """load() into the cluster; the sentences it said are in `said`."""
+    """load() into the cluster; its sentences are in `said`."""
 
     def run(*files, **options):
         run.said = []
@@ -64,7 +64,7 @@ def loading(taxi_cluster):
 
 @pytest.fixture
 def trip_file(tmp_path):
-    """Writes a file of `rows` different trips whose amount is `total_amount`."""
+    """Writes a file of `rows` different trips with the amount `total_amount`."""
 
     def write(name, *, rows=10, total_amount=12.5, row_group_size=None, **columns):
         start = datetime(2023, 5, 1)
@@ -118,7 +118,7 @@ def as_postgresql_prints(value):
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def test_a_drifted_file_arrives_with_its_conversions_said_by_column(loading, query, trip_file):
+def test_a_file_of_other_types_is_loaded_with_a_note_for_each_column(loading, query, trip_file):
     loading(trip_file("may.parquet"))
     assert query(
         "SELECT passenger_count, store_and_fwd_flag, tpep_pickup_datetime FROM dbo.taxidata"
@@ -155,7 +155,7 @@ def test_the_first_real_file_removes_the_sample_and_later_ones_append(loading, q
     assert query(LEDGER) == ["1.parquet|10|f", "2.parquet|10|f"]
 
 
-def test_the_sample_is_left_out_where_real_trips_are(loading, query, trip_file):
+def test_the_sample_is_skipped_if_real_trips_are_loaded(loading, query, trip_file):
     loading(trip_file("1.parquet"))
     assert loading(SAMPLE, is_sample=True).rows == 0
     assert query(LEDGER) == ["1.parquet|10|f"]
@@ -163,7 +163,7 @@ def test_the_sample_is_left_out_where_real_trips_are(loading, query, trip_file):
 
 def test_the_sample_is_loaded_once_and_a_newer_one_takes_its_place(loading, query, trip_file):
     loading(SAMPLE, is_sample=True)
-    assert loading(SAMPLE, is_sample=True).known == (SAMPLE,)
+    assert loading(SAMPLE, is_sample=True).skipped == (SAMPLE,)
     assert query(COUNT) == [str(SAMPLE_ROWS)]
     loading(trip_file("newer.parquet"), is_sample=True)
     assert query(LEDGER) == ["newer.parquet|10|t"]
@@ -181,7 +181,7 @@ def test_the_same_content_is_not_loaded_twice_under_any_name(loading, query, tri
     copy = path.with_name("copy.parquet")
     shutil.copy(path, copy)
     result = loading(copy)
-    assert (result.rows, result.known) == (0, (copy,))
+    assert (result.rows, result.skipped) == (0, (copy,))
     assert "already loaded on " in loading.said[0]
     assert "--replace loads it again" in loading.said[0]
     assert query(COUNT) == ["10"]
@@ -190,11 +190,11 @@ def test_the_same_content_is_not_loaded_twice_under_any_name(loading, query, tri
 def test_the_same_content_twice_in_one_command_is_loaded_once(loading, query, trip_file):
     path = trip_file("may.parquet")
     result = loading(path, path)
-    assert (result.loaded, result.known) == ((path,), (path,))
+    assert (result.loaded, result.skipped) == ((path,), (path,))
     assert query(COUNT) == ["10"]
 
 
-def test_replace_empties_first_and_loads_a_known_file_anew(loading, query, trip_file):
+def test_replace_empties_the_table_and_loads_a_loaded_file_again(loading, query, trip_file):
     path = trip_file("1.parquet")
     loading(path, trip_file("2.parquet", total_amount=3.0))
     assert loading(path, replace=True).rows == 10
@@ -243,7 +243,7 @@ def test_a_value_refused_in_the_second_file_leaves_nothing_of_the_first(loading,
     with pytest.raises(LoadError) as refused:
         loading(good, bad, batch_rows=5)
     assert str(refused.value) == (
-        f"{bad}: passenger_count holds 1.5, which is not whole (after row 5)"
+        f"{bad}: passenger_count has the value 1.5, which is not whole (after row 5)"
     )
     assert query(LEDGER) == [f"taxidata.parquet|{SAMPLE_ROWS}|t"]
     assert query(COUNT) == [str(SAMPLE_ROWS)]
@@ -356,13 +356,13 @@ def test_a_load_killed_in_the_middle_leaves_nothing(taxi_cluster, loading, query
         os.kill(process.pid, by)
         process.wait()
     # the next load takes its turn after whatever is left of the killed one
-    assert loading(SAMPLE, is_sample=True).known == (SAMPLE,)
+    assert loading(SAMPLE, is_sample=True).skipped == (SAMPLE,)
     assert query(LEDGER) == [f"taxidata.parquet|{SAMPLE_ROWS}|t"]
     assert query(COUNT) == [str(SAMPLE_ROWS)]
     assert loading(path).rows == 1_000
 
 
-def test_a_second_load_says_that_it_waits_and_then_runs(taxi_cluster, query, trip_file):
+def test_a_second_load_reports_that_it_waits_and_then_runs(taxi_cluster, query, trip_file):
     first, second = trip_file("1.parquet", rows=1_000), trip_file("2.parquet", rows=4)
     waits = threading.Event()
     results = []
@@ -385,7 +385,7 @@ def test_a_second_load_says_that_it_waits_and_then_runs(taxi_cluster, query, tri
     assert query(LEDGER) == ["1.parquet|1000|f", "2.parquet|4|f"]
 
 
-def test_the_command_says_columns_rows_and_seconds(app, query, trip_file):
+def test_the_command_prints_columns_rows_and_seconds(app, query, trip_file):
     result = app.test_cli_runner().invoke(args=["taxi", "load", str(trip_file("may.parquet"))])
     assert result.exit_code == 0, result.output
     assert "may.parquet: store_and_fwd_flag: string to boolean\n" in result.output
@@ -394,13 +394,13 @@ def test_the_command_says_columns_rows_and_seconds(app, query, trip_file):
     assert query(COUNT) == ["10"]
 
 
-def test_the_command_leaves_a_known_file_alone_and_succeeds(app, query, trip_file):
+def test_the_command_skips_a_loaded_file_and_succeeds(app, query, trip_file):
     path = str(trip_file("may.parquet"))
     app.test_cli_runner().invoke(args=["taxi", "load", path])
     result = app.test_cli_runner().invoke(args=["taxi", "load", path])
     assert result.exit_code == 0
     assert "already loaded" in result.output
-    assert "Nothing new to load." in result.output
+    assert "Nothing to load." in result.output
     assert app.test_cli_runner().invoke(args=["taxi", "load", "--replace", path]).exit_code == 0
     assert query(COUNT) == ["10"]
 
@@ -418,4 +418,4 @@ def test_the_command_loads_the_embedded_default_only(trip_file):
     result = app.test_cli_runner().invoke(args=["taxi", "load", path])
     app.extensions["databases"].close()
     assert result.exit_code == 1
-    assert "fills the embedded default only" in result.output
+    assert "supports the embedded database only" in result.output

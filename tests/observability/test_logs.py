@@ -1,4 +1,4 @@
-"""Of each request the log has one line; it tells what is needed and nothing of what was sent."""
+"""The log has one line per request, with everything needed and nothing that the client sent."""
 
 import json
 import logging
@@ -42,21 +42,21 @@ def test_nothing_that_a_client_sent_is_in_the_log(make_app, log_stream):
     assert lines(log_stream)[-1]["method"] == "OTHER"
 
 
-def test_a_stream_is_told_with_all_its_bytes(make_app, log_stream):
+def test_the_line_of_a_stream_has_all_its_bytes(make_app, log_stream):
     response = make_app().test_client().get("/taxidata?limit=0&total_amount=20&format=ndjson")
     size = len(response.data)
     assert lines(log_stream)[-1]["bytes"] == size > 0
     assert "complete" not in lines(log_stream)[-1]
 
 
-def test_a_stream_that_the_client_leaves_is_told_as_incomplete(make_app, log_stream):
+def test_the_line_of_a_stream_that_the_client_left_is_incomplete(make_app, log_stream):
     response = make_app().test_client().get("/taxidata?limit=0&format=ndjson", buffered=False)
     next(response.iter_encoded())
     response.close()
     assert lines(log_stream)[-1]["complete"] is False
 
 
-def test_a_failure_is_told_with_its_numbers(make_app, log_stream):
+def test_the_line_of_a_failure_has_its_numbers(make_app, log_stream):
     client = make_app().test_client()
     taken = client.get("/customer/123").json[0]["CustomerName"]
     response = client.put("/customer", json={"CustomerName": taken})
@@ -66,7 +66,7 @@ def test_a_failure_is_told_with_its_numbers(make_app, log_stream):
     assert line["failure"] == "constraint"
 
 
-def test_a_replay_is_told(make_app, log_stream):
+def test_the_line_of_a_replay_is_marked(make_app, log_stream):
     client = make_app().test_client()
     for _ in range(2):
         client.delete("/customer/77", headers={"Idempotency-Key": "logs-replay"})
@@ -91,7 +91,7 @@ def test_other_lines_name_the_request_they_belong_to(make_app, log_stream):
 
 
 @pytest.mark.parametrize("given", ["0af7651916cd43dd8448eb211c80319c", "Front-Door_1.2", "a"])
-def test_a_sane_request_id_is_kept(make_app, given, log_stream):
+def test_a_valid_request_id_is_kept(make_app, given, log_stream):
     response = make_app().test_client().get("/nowhere", headers={"X-Request-ID": given})
     assert response.headers["X-Request-ID"] == given
     assert response.json["instance"] == f"urn:sql-procedures-api:request:{given}"
@@ -130,7 +130,9 @@ def root_as_it_was():
     ("form", "terminal", "is_json"),
     [("auto", True, False), ("auto", False, True), ("json", True, True), ("text", False, False)],
 )
-def test_people_get_text_and_machines_json(make_app, root_as_it_was, form, terminal, is_json):
+def test_a_terminal_gets_text_and_other_streams_json(
+    make_app, root_as_it_was, form, terminal, is_json
+):
     stream = Terminal(terminal)
     logs.configure(form, stream=stream)
     make_app().test_client().get("/health/live")

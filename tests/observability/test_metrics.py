@@ -68,7 +68,7 @@ def test_paths_do_not_make_series(make_app):
     assert series() == before + 1  # "unmatched"
 
 
-def test_the_pool_is_shown_as_it_is(make_app):
+def test_pool_metrics_match_the_pool(make_app):
     app = make_app(POOL_MAX_SIZE="3")
     client = app.test_client()
     client.get("/customer/123").get_data()
@@ -92,12 +92,12 @@ def test_replays_and_final_failures_are_counted(make_app):
     for _ in range(2):
         client.delete("/customer/78", headers={"Idempotency-Key": "metrics-replay"})
     found = scraped(client)
-    # A conflict is asked about twice: a twin with the same key may have been faster.
+    # A conflict is tried twice: a concurrent request with the same key may have been faster.
     assert found["db_call_failures_total", "embedded", "constraint"] == 2
     assert found["db_replays_total", "embedded"] == 1
 
 
-def test_a_batch_counts_as_one_by_one_do():
+def test_a_batched_histogram_equals_a_plain_one():
     registry = CollectorRegistry()
     bounds = (0.1, 0.5, 1.0)
     single = Histogram("single", "", registry=registry, buckets=bounds)
@@ -225,7 +225,7 @@ class Issuer:
         return type("Answer", (), {"token": "t", "expires_on": time.time() + 3600})()
 
 
-def test_each_time_a_token_is_asked_for_is_counted_with_its_outcome():
+def test_token_requests_are_counted_by_outcome():
     metrics = Metrics()
     observer = Observer(metrics)
     source = CredentialToken(Issuer, name="issuer")
@@ -241,7 +241,7 @@ def test_each_time_a_token_is_asked_for_is_counted_with_its_outcome():
     assert found["db_token_requests_total", "ok"] == 1
 
 
-def test_reads_are_counted_by_where_their_answer_came_from(tmp_path):
+def test_reads_are_counted_by_the_source_of_their_response(tmp_path):
     events = []
     reads = SharedReads(tmp_path, ttl=60, observe=events.append)
     for _ in range(2):

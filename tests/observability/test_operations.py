@@ -41,7 +41,7 @@ EXPRESSIONS = dict(expressions())
 
 
 @pytest.mark.parametrize("where", EXPRESSIONS)
-def test_what_is_asked_for_exists(where):
+def test_every_metric_in_a_query_exists(where):
     expression, known = EXPRESSIONS[where], metrics()
     named = NAME.findall(expression)
     assert named
@@ -66,7 +66,7 @@ def test_every_metric_is_on_the_dashboard():
         assert names & shown
 
 
-def test_every_alert_says_how_bad_what_and_where_to_look():
+def test_every_alert_has_severity_summary_and_a_place_to_look():
     rules = ALERTS.split("- alert: ")[1:]
     assert len(rules) == ALERTS.count("expr:")
     for rule in rules:

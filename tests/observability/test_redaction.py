@@ -1,4 +1,4 @@
-"""What must not be written down is not, whoever wrote it into a log line."""
+"""Secrets are removed from every log line, whatever code wrote it."""
 
 import io
 import json
@@ -43,13 +43,13 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
-def test_no_secret_is_left_of_a_line(line):
+def test_every_secret_in_a_line_is_redacted(line):
     left = redact(line)
     assert not [s for s in (*SECRETS, "aHVudGVy", "abcd%2B") if s in left]
     assert "[redacted]" in left or "[connection string]" in left
 
 
-def test_a_connection_string_goes_whole():
+def test_a_connection_string_is_redacted_as_a_whole():
     text = "SERVER=db.internal;DATABASE=WWIF;UID=reader;PWD=hunter2-hunter2;Encrypt=no"
     assert redact(f"failed: {text}") == "failed: [connection string]"
 
@@ -64,7 +64,7 @@ def test_a_connection_string_goes_whole():
         "slow call: web.get_customer on WWIF took 1.203 s",
     ],
 )
-def test_what_is_no_secret_stays(line):
+def test_other_text_stays(line):
     assert redact(line) == line
 
 

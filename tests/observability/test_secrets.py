@@ -1,4 +1,4 @@
-"""No secret that a server is given, or sent, reaches its log, whatever goes wrong with it."""
+"""No secret from the settings or a request reaches the log, whatever fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def secret():
     return f"sentinel-{uuid.uuid4().hex}"
 
 
-def test_a_server_says_none_of_what_it_was_given_or_sent(run_folder, secret):
+def test_a_server_never_logs_its_secrets(run_folder, secret):
     """Its databases are away, its token is refused, and its clients send what they shouldn't."""
     log = run_folder / f"secrets-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log"
     away = f"SERVER=127.0.0.1;PORT=1;DATABASE=app;UID=api;PWD={{{secret}-db}}"
@@ -71,7 +71,7 @@ def test_a_server_says_none_of_what_it_was_given_or_sent(run_folder, secret):
 
 
 def test_the_watch_finds_a_secret_that_was_logged(run_folder, secret, tmp_path):
-    """A run of pytest whose one test logs a password past every filter fails, and says where."""
+    """A pytest run whose test logs a password past all filters fails and names the test."""
     probe = tmp_path / "test_probe.py"
     probe.write_text(
         "import subprocess, sys\n"
@@ -96,7 +96,7 @@ def test_the_watch_finds_a_secret_that_was_logged(run_folder, secret, tmp_path):
     assert "leaky.log, line 2, holds a secret that begins with 'sent'" in ran.stdout
 
 
-def test_the_watch_notes_what_goes_by(run_folder):
+def test_the_watch_records_secrets(run_folder):
     """Else its finding nothing would mean nothing: this run's own tests have used these."""
     token = jwt(sub="noted")
     subprocess.run([sys.executable, "-c", ""], env={"TOKEN": token}, check=True)

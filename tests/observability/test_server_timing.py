@@ -1,4 +1,4 @@
-"""Server-Timing is on the answers of those who asked for it."""
+"""Server-Timing is on the responses to requests that prefer it."""
 
 import re
 
@@ -17,7 +17,7 @@ FORM = re.compile(r"wait;dur=(\d+\.\d\d), db;dur=(\d+\.\d\d), total;dur=(\d+\.\d
         ("never", "server-timing", False),
     ],
 )
-def test_the_setting_decides_who_is_told(make_app, setting, prefer, told):
+def test_the_setting_decides_which_responses_have_it(make_app, setting, prefer, told):
     headers = {"Prefer": prefer} if prefer else {}
     client = make_app(SERVER_TIMING=setting).test_client()
     assert ("Server-Timing" in client.get("/health/live", headers=headers).headers) is told

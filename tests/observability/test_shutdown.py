@@ -1,4 +1,4 @@
-"""SIGTERM under load: who was let in is answered, who comes later is refused, nobody is reset."""
+"""SIGTERM under load: accepted requests are served, later ones refused, no connection reset."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ def test_every_accepted_request_is_answered_and_none_reset(run_folder, workers):
     assert [fault for client in crowd for fault in client.faults] == []
     assert all(client.refused for client in crowd)
     assert answered[200] >= BEFORE / 2
-    assert set(answered) <= {200, 503}  # a pool's queue may be full, and says so
+    assert set(answered) <= {200, 503}  # 503: the pool's queue may be full
     assert status == 0
     assert seconds < GRACE_SECONDS
-    # Those on a kept connection were asked to leave it.
+    # Responses on kept connections closed them.
     assert any(client.told_to_close for client in crowd if client._keep)
     said = [json.loads(line) for line in log.read_text().splitlines() if line[:1] == "{"]
     assert [line for line in said if line.get("complete") is False] == []
     assert [line for line in said if "exception" in line] == []
 
 
-def test_a_reload_resets_nobody_and_goes_on(run_folder):
+def test_a_reload_resets_no_connection_and_keeps_serving(run_folder):
     log = run_folder / f"reload-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.log"
     with serve(log, run_folder / "postgresql") as served:
         answered: Counter[int] = Counter()

@@ -87,7 +87,7 @@ def test_a_caller_that_does_not_sample_gets_no_spans(client, exporter):
 
 
 @pytest.mark.parametrize("given", ["", "rubbish", f"00-{'0' * 32}-{PARENT}-01", f"ff-{TRACE}"])
-def test_without_a_valid_one_a_trace_begins(client, exporter, given):
+def test_without_a_valid_traceparent_a_trace_begins(client, exporter, given):
     client.get("/health/live", headers={"traceparent": given}).get_data()
     (span,) = exporter.get_finished_spans()
     assert span.parent is None
@@ -112,7 +112,7 @@ def test_a_refused_value_fails_the_call_and_not_the_request(client, exporter):
     assert spans["PUT /customer"].status.status_code is StatusCode.UNSET
 
 
-def test_a_failure_of_ours_fails_the_request(client, exporter):
+def test_a_server_error_fails_the_request_span(client, exporter):
     client.application.add_url_rule("/breaks", view_func=lambda: 1 / 0)
     assert client.get("/breaks").status_code == 500
     (span,) = exporter.get_finished_spans()
@@ -182,7 +182,7 @@ def test_spans_reach_the_endpoint_that_is_set(make_app):
     assert {"CALL web.get_customer", "attempt"} <= {span.name for span in spans}
 
 
-def test_a_destination_that_is_none_is_refused_in_a_sentence():
+def test_an_invalid_destination_is_rejected_in_one_sentence():
     with pytest.raises(TracingUnavailable, match="TRACES_TO must be the URL of an OTLP endpoint"):
         processor_to("somewhere")
 

@@ -1,4 +1,4 @@
-"""Over two workers and many clients: every request counted once, and told once."""
+"""Two workers and many clients: every request is counted once and logged once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def counted(served: Served) -> dict[tuple[str, str], float]:
 
 @pytest.fixture(scope="module")
 def answered(served) -> Counter[tuple[str, str]]:
-    """(route, status) of what the clients counted, who all ask at once."""
+    """(route, status) of all responses to clients that send requests concurrently."""
     count: Counter[tuple[str, str]] = Counter()
     lock = threading.Lock()
     crowd = [
@@ -74,7 +74,7 @@ def answered(served) -> Counter[tuple[str, str]]:
 def test_the_sum_over_workers_is_what_the_clients_counted(served, answered):
     assert answered.total() == CLIENTS * REQUESTS
     assert {key[1] for key in answered} >= {"200", "404", "400"}
-    for _ in range(4):  # whichever worker is asked
+    for _ in range(4):  # from either worker
         assert counted(served) == answered
 
 
@@ -100,7 +100,7 @@ def test_a_worker_that_ends_leaves_its_counts_and_takes_its_gauges_along(served,
     assert shown["db_pool_max_connections", "embedded"] in (8, 16)
 
 
-def test_the_folder_of_the_numbers_goes_with_the_server(run_folder):
+def test_the_metrics_folder_is_removed_with_the_server(run_folder):
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     log = run_folder / f"folder-{worker}.log"
     with serve(log, run_folder / "postgresql", workers=1) as running:

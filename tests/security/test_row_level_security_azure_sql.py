@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlfluff.core import Linter
 
-from deploy.deployment import Batch, split_batches
+from deploy.scripts import Batch, split_batches
 from settings import ROOT
 
 EXAMPLE = ROOT / "sql" / "examples" / "row_level_security_azure_sql.sql"

@@ -1,4 +1,4 @@
-"""A stand-in for the Azure CLI that writes down how it was called and keeps what it was told.
+"""A stand-in for the Azure CLI that records its calls and remembers the resources.
 
 Run as `az` (a two-line shim on PATH); AZ_RECORDER names its folder:
 
@@ -72,7 +72,7 @@ def refuse(sentence: str) -> None:
 def answer(  # noqa: PLR0912 - a branch for each command
     command: str, options: dict, cloud: dict, stdin: str | None
 ) -> str | None:
-    """What the cloud says (standard output), after `cloud` has taken the change."""
+    """The standard output of a call, after it has changed `cloud`."""
     name = options.get("name", "")
     if command == "login":
         return None
@@ -92,7 +92,7 @@ def answer(  # noqa: PLR0912 - a branch for each command
         return "true" if name in cloud.get("group", {}) else "false"
     if command == "group create":
         if name in cloud.get("group", {}):
-            refuse("the group exists")  # creating it anew would overwrite its tags
+            refuse("the group exists")  # creating it again would overwrite its tags
         cloud.setdefault("group", {})[name] = {"tags": options["tags"]}
     elif command == "group show":
         return cloud["group"][name]["tags"].partition("=")[2]

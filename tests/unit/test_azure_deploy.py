@@ -203,7 +203,7 @@ def test_a_second_run_ends_in_the_same_state_and_makes_nothing(machine):
     assert {"group create", "webapp create", "sql server create", "sql db create"} <= set(made)
     # these two are put, not made: the cloud answers the existing one
     assert set(again) == {"sql server firewall-rule create", "role assignment create"}
-    # nor is the plan touched, whose size and number of workers may have been changed since
+    # the plan is unchanged too, because its size and number of workers may have been edited
     assert not any(
         "appservice" in command or command == "webapp up" for command in machine.commands
     )
@@ -395,7 +395,7 @@ def test_a_grant_that_stays_refused_ends_in_a_sentence_with_the_code_deployed(ma
     )
     finished = machine.deploy("--create-sql", *KEYS)
     assert finished.code == 1
-    assert "the code is deployed, but not all of the SQL" in finished.shown
+    assert "the code was deployed, but not all of the SQL" in finished.shown
     assert "webapp deploy" in machine.commands
 
 
@@ -417,7 +417,7 @@ def test_a_deployment_that_the_platforms_own_restart_ended_is_tried_again(machin
     assert machine.commands.count("webapp deploy") == 2
 
 
-def test_client_ip_auto_opens_the_server_to_the_address_that_it_names(machine):
+def test_client_ip_auto_opens_the_server_to_the_rejected_address(machine):
     (machine.cloud_folder / "no-rights").write_text(
         "Error: Cannot open server 'shop-sql' requested by the login. Client with IP address"
         " '203.0.113.7' is not allowed to access the server. (40615)\n"
@@ -481,13 +481,13 @@ def test_a_missing_az_is_one_sentence(machine, tmp_path):
     [
         ((), {}, "no database is named"),
         (("--synapse-workspace", "trips"), {}, "STORAGE_ACCOUNT is unset"),
-        (("--create-sql", "--app-name", "my app"), {}, "may hold letters, digits"),
+        (("--create-sql", "--app-name", "my app"), {}, "use letters, digits"),
         (("--create-sql", "--app-name", "a"), {}, "2 to 60 characters"),
         (("--sql-server", "s.database.windows.net"), {}, "without their domain"),
         (("--location",), {}, "--location needs a value"),
         (("--colour", "red"), {}, "'--colour' is not an option"),
         (("now",), {}, "'now' is not an option"),
-        (("--create-sql", "--setting", "sesame"), {}, "--setting takes KEY=VALUE"),
+        (("--create-sql", "--setting", "sesame"), {}, "--setting needs the form KEY=VALUE"),
         (("--create-sql",), {}, "AUTH is not set"),
         (("--create-sql", "--setting", "AUTH="), {}, "AUTH is not set"),
         (("--create-sql", "--setting", "AUTH=loopback"), {}, "AUTH is not set"),
@@ -514,7 +514,7 @@ def test_a_wrong_call_is_one_sentence_and_changes_nothing(machine, words, enviro
     assert set(machine.commands) <= {"account show", "group exists"}
 
 
-def test_what_the_laptop_lacks_is_one_sentence_before_anything_is_created(machine, tmp_path):
+def test_a_missing_local_requirement_is_one_sentence_before_anything_is_created(machine, tmp_path):
     words = ("--create-sql", *KEYS)
     # a flask on PATH is not taken for the checkout's
     machine.program(machine.path / "flask", 'echo "$*" >> "$AZ_RECORDER/flask.txt"\n')
@@ -526,7 +526,7 @@ def test_what_the_laptop_lacks_is_one_sentence_before_anything_is_created(machin
     shutil.rmtree(machine.project / ".venv")
     finished = machine.deploy(*words)
     assert finished.code == 1
-    assert "there is no .venv here" in finished.shown
+    assert "the folder .venv" in finished.shown
     shutil.rmtree(machine.project / ".git")
     finished = machine.deploy(*words, "--no-grants")
     assert finished.code == 1
@@ -588,7 +588,7 @@ def test_not_logged_in_is_one_sentence(machine):
     assert finished.shown == "azure-deploy.sh: az is not logged in: run 'az login' first.\n"
 
 
-def test_a_list_that_fails_is_not_taken_for_nothing_there(machine):
+def test_a_failed_list_is_not_treated_as_empty(machine):
     machine.deploy("--create-sql", *KEYS)
     machine.forget_calls()
     (machine.cloud_folder / "fail").write_text("webapp list")
@@ -636,7 +636,7 @@ def test_delete_spares_a_group_that_was_there_before(machine):
 
 
 @pytest.mark.parametrize("answer", ["", "yes\n", "another\n"])
-def test_delete_asks_for_the_apps_name(machine, answer):
+def test_delete_requires_the_apps_name_as_confirmation(machine, answer):
     before = {
         "app": {"shop": {}},
         "group": {"sql-procedures-api": {"tags": "made-by=azure-deploy.sh"}},
@@ -692,7 +692,7 @@ def test_the_documented_lines_work_as_printed(machine):
     assert app["code"] == {"type": "zip", "track-status": "true"}
     sentences = done.stdout.splitlines()
     host = re.fullmatch(r"Running: (https://\S+)/", sentences[-2])[1]
-    assert sentences[-1].startswith(f"Whether its databases answer: {host}/health/ready ")
+    assert sentences[-1].startswith(f"State of its databases: {host}/health/ready ")
     assert "azure-deploy.sh:" not in done.stderr
     (line,) = machine.flask
     assert line.startswith("sql deploy --target WWIF --app-name ")

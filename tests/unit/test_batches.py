@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.deployment import Batch, DeploymentError, fill, plan, scripts, split_batches
+from deploy import DeploymentError
+from deploy.scripts import Batch, plan, scripts, split_batches
+from deploy.templates import fill
 
 
 def texts(script: str) -> list[str]:
@@ -16,7 +18,7 @@ def texts(script: str) -> list[str]:
 @pytest.mark.parametrize(
     "separator", ["GO", "go", "Go", "gO", "GO ", "GO \t", "  GO", "\tGO", "GO -- end", "GO /* */"]
 )
-def test_a_line_of_go_separates_batches(separator):
+def test_a_go_line_separates_batches(separator):
     assert texts(f"SELECT 1\n{separator}\nSELECT 2\n") == ["SELECT 1", "SELECT 2"]
 
 
@@ -58,7 +60,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing():
         "-- GO\nSELECT 1",
     ],
 )
-def test_go_inside_something_is_text(statement):
+def test_go_inside_quotes_or_comments_is_text(statement):
     assert texts(f"{statement}\nGO\nSELECT 2") == [statement, "SELECT 2"]
 
 
@@ -89,7 +91,7 @@ def test_no_text_but_separators_and_blanks_is_left_out(script):
 
 
 @given(st.lists(st.sampled_from(["SELECT 1", "SELECT 'GO'", "-- GO\nSELECT 2"]), min_size=1))
-def test_what_was_joined_by_go_comes_apart_again(statements):
+def test_batches_joined_by_go_are_split_again(statements):
     assert texts("\nGO\n".join(statements)) == statements
 
 
@@ -145,18 +147,18 @@ def test_a_filled_value_never_adds_a_batch_or_leaves_its_quotes(value):
 
 
 @pytest.mark.parametrize("value", ["", "a\nGO\nDROP TABLE t", "a\x00b", "a\u2028b"])
-def test_a_value_that_can_not_be_one_is_refused(value):
+def test_an_unusable_value_is_rejected(value):
     with pytest.raises(DeploymentError, match=r"\$\(App\)"):
         fill("SELECT '$(App)'", {"App": value})
 
 
-def test_a_name_longer_than_identifiers_are_is_refused():
+def test_a_name_longer_than_an_identifier_is_rejected():
     assert fill("[$(App)]", {"App": "a" * 128}) == f"[{'a' * 128}]"
     with pytest.raises(DeploymentError, match="longer than a name"):
         fill("[$(App)]", {"App": "a" * 129})
 
 
-def test_a_plan_fills_everything_before_anything_runs(tmp_path):
+def test_a_plan_fills_all_templates_before_anything_runs(tmp_path):
     (tmp_path / "1_a.sql").write_text("SELECT 1\nGO\nSELECT 2\nGO 2")
     (tmp_path / "2_grants.sql").write_text("GRANT x TO [$(AppName)]")
     with pytest.raises(DeploymentError, match=r"2_grants\.sql: \$\(AppName\) has no value"):

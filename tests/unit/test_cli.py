@@ -1,4 +1,4 @@
-"""`flask token`, `flask sql check`, `flask sql deploy --sample`: what they say, how they exit."""
+"""`flask token`, `flask sql check`, `flask sql deploy --sample`: output and exit status."""
 
 import base64
 import json
@@ -65,7 +65,7 @@ def test_a_token_is_described_and_never_shown(flask):
     assert not [part for part in token.split(".") if part in done.output]
 
 
-def test_a_token_that_has_expired_is_none(flask):
+def test_an_expired_token_is_a_failure(flask):
     token = jwt(aud=AUDIENCE, exp=int(time.time()) - 60)
     done = flask("token", SQLAZURECONNSTR_TAXI=NO_USER, TOKEN=token)
     assert done.exit_code == 1
@@ -86,12 +86,12 @@ def test_no_credential_is_a_failure_with_its_reason(flask, tmp_path):
     sentence, tried, *_ = done.output.splitlines()
     assert sentence.startswith("WWIF: DefaultAzureCredential gave no access token")
     assert sentence.endswith(
-        " Run az login, or set TOKEN, or put a user and a password into SQLAZURECONNSTR_WWIF."
+        " Run az login, or set TOKEN, or add a user and a password to SQLAZURECONNSTR_WWIF."
     )
     assert tried == "  AzureCliCredential: Azure CLI not found on path"
 
 
-def test_a_connection_string_that_is_none_is_a_failure(flask):
+def test_an_invalid_connection_string_is_a_failure(flask):
     done = flask("token", SQLAZURECONNSTR_WWIF="PWD=secret=1;{{", TOKEN=jwt(aud=AUDIENCE))
     assert done.exit_code == 1
     assert "WWIF: SQLAZURECONNSTR_WWIF: A connection string is" in done.output
@@ -101,18 +101,18 @@ def test_a_connection_string_that_is_none_is_a_failure(flask):
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "WWIF: the embedded default; no token needed."),
+        ({}, "WWIF: the embedded database; no token needed."),
         (
             {"SQLCONNSTR_WWIF": f"{NO_USER};UID=api;PWD=secret"},
-            "WWIF: SQLCONNSTR_WWIF says how to log in; no token needed.",
+            "WWIF: SQLCONNSTR_WWIF has its own login; no token needed.",
         ),
         (
             {"POSTGRESQLCONNSTR_WWIF": "SERVER=nowhere.invalid;DATABASE=x"},
-            "WWIF: POSTGRESQLCONNSTR_WWIF says how to log in; no token needed.",
+            "WWIF: POSTGRESQLCONNSTR_WWIF has its own login; no token needed.",
         ),
     ],
 )
-def test_where_no_token_is_needed_it_says_so(flask, environment, said):
+def test_a_database_that_needs_no_token_is_listed_as_such(flask, environment, said):
     done = flask("token", **environment)
     assert done.exit_code == 0
     assert said in done.output
@@ -153,7 +153,7 @@ def test_any_other_command_ends_with_the_sentence():
     assert done.stderr.startswith("POOL_MAX_SIZE=abc is wrong: ")
 
 
-def test_a_key_with_a_name_that_can_not_be_is_refused_with_the_rule(flask):
+def test_an_invalid_key_name_is_rejected_with_the_rule(flask):
     done = flask("auth", "new-key", "my key")
     assert done.exit_code == 1
     assert done.output == (
@@ -169,7 +169,7 @@ def test_the_groups_of_a_key_may_be_joined_by_commas_or_plus(flask, groups):
     assert "\nann:read+write:" in done.output
 
 
-def test_a_group_that_there_is_not_is_named(flask):
+def test_an_unknown_group_is_named(flask):
     done = flask("auth", "new-key", "ann", "--groups", "read,delete")
     assert done.exit_code == 1
     assert "--groups 'delete' is wrong: it must be a list of read, write, operate" in done.output
@@ -288,7 +288,9 @@ def test_a_database_that_was_deployed_to_lacks_nothing(deploy, check):
         ),
     ],
 )
-def test_each_thing_that_is_missing_is_said_and_fails(deploy, check, cluster, damage, sentence):
+def test_each_missing_object_or_permission_is_listed_and_fails(
+    deploy, check, cluster, damage, sentence
+):
     assert deploy().exit_code == 0
     cluster.run_sql(damage.format(role=API_ROLE))
     done = check()
@@ -306,7 +308,7 @@ def test_without_the_right_to_a_schema_nothing_in_it_is_allowed(deploy, check, c
     assert "TAXI" not in done.output
 
 
-def test_a_database_that_is_not_configured_fails_only_when_asked_for(flask, cluster, deploy):
+def test_an_unconfigured_database_fails_only_if_it_is_the_target(flask, cluster, deploy):
     assert deploy().exit_code == 0
     text = cluster.connection_string(role=API_ROLE)
     assert flask("sql", "check", POSTGRESQLCONNSTR_WWIF=text).exit_code == 0
@@ -314,13 +316,13 @@ def test_a_database_that_is_not_configured_fails_only_when_asked_for(flask, clus
     assert (asked.exit_code, asked.output) == (1, "TAXI: not configured.\n")
 
 
-def test_a_database_that_can_not_be_reached_is_said_and_fails(flask, tmp_path):
+def test_an_unreachable_database_is_reported_and_fails(flask, tmp_path):
     done = flask("sql", "check", POSTGRESQLCONNSTR_WWIF=f"SERVER={tmp_path};DATABASE=x;UID=x")
     assert done.exit_code == 1
     assert done.output.startswith("WWIF: ")
 
 
-def test_a_deployment_to_a_database_that_is_down_says_so_in_one_sentence(flask):
+def test_a_deployment_to_an_unreachable_database_is_one_sentence(flask):
     down = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"
     words = ("sql", "deploy", "--target", "WWIF", "--check", "--app-name", "x")
     done = flask(*words, POSTGRESQLCONNSTR_WWIF=down)
@@ -341,4 +343,4 @@ def test_loading_trips_elsewhere_is_refused_before_anything_is_read(flask, monke
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = flask("taxi", "load", str(tmp_path / "none.parquet"), SQLCONNSTR_TAXI=NO_USER)
     assert done.exit_code == 1
-    assert "fills the embedded default only" in done.output
+    assert "supports the embedded database only" in done.output

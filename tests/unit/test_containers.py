@@ -128,7 +128,7 @@ def test_what_the_image_keeps_is_in_a_folder_of_its_user_that_compose_makes_writ
     assert "read_only: true" in service("api")
 
 
-def test_every_password_in_the_compose_file_comes_from_outside_with_a_sentence():
+def test_every_password_of_the_compose_file_is_a_required_variable():
     values = re.findall(r"PASSWORD: (.*)|PWD=\{(.*)\};Encrypt", COMPOSE)
     assert len(values) == 5
     for value in ("".join(pair) for pair in values):

@@ -1,4 +1,4 @@
-"""The embedded default on real clusters: shared, crash-proof, and gone when nobody uses it."""
+"""The embedded default on real clusters: shared, crash-proof, and stopped after its last user."""
 
 import os
 import pwd
@@ -12,18 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from embedded import EmbeddedError, installation
 from embedded import cluster as embedded
-from embedded.cluster import (
-    LOG_MAX_BYTES,
-    LONGEST_SOCKET_DIRECTORY,
-    EmbeddedCluster,
-    EmbeddedError,
-    unprivileged_account,
-)
+from embedded.cluster import LOG_MAX_BYTES, LONGEST_SOCKET_DIRECTORY, EmbeddedCluster
+from embedded.folder import unprivileged_account
 from settings import ROOT
 
 PATIENCE_SECONDS = 30
-# A process that uses the cluster of argv[1] until a line comes in, and says when it does.
+# Uses the cluster of argv[1] until it reads a line; prints "ready" when it has started.
 USER = """
 import signal, sys
 from pathlib import Path
@@ -42,7 +38,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 cluster.stop()
 """
-# The same, forked: the child says that it runs; the parent goes on, or is gone at once.
+# The same, forked: the child prints its process id; the parent continues or ends at once.
 FORKED = """
 import os, sys
 from pathlib import Path
@@ -253,7 +249,7 @@ def test_start_and_stop_may_be_called_twice(cluster):
     until(lambda: not processes_of(cluster.directory))
 
 
-def test_it_has_no_tcp_port_and_its_socket_lets_in_nobody_else(cluster):
+def test_it_has_no_tcp_port_and_its_socket_folder_is_private(cluster):
     cluster.start()
     assert cluster.run_sql("SHOW listen_addresses").strip() == ""
     assert cluster.socket_directory.stat().st_mode & 0o077 == 0
@@ -267,7 +263,7 @@ def test_postgresql_never_runs_as_root(cluster):
     assert pwd.getpwuid(owner).pw_uid == cluster.data.stat().st_uid
 
 
-def test_the_apis_role_is_let_in_by_peer_authentication_with_no_password(cluster):
+def test_the_apis_role_logs_in_by_peer_authentication_without_password(cluster):
     cluster.start()
     cluster.run_sql("CREATE ROLE webapp LOGIN")
     psql = [*cluster.psql(role="webapp"), "-w", "-A", "-t", "-c", "SELECT current_user"]
@@ -287,7 +283,7 @@ def test_two_processes_share_it_and_the_last_one_out_stops_it(cluster, use):
     until(lambda: not processes_of(cluster.directory))
 
 
-def test_of_two_that_start_at_once_one_makes_and_prepares_it(folder, use):
+def test_of_two_concurrent_starts_one_creates_and_prepares_it(folder, use):
     directory = folder / "fresh"
     users = [use(directory), use(directory)]
     assert [ready(user) for user in users] == ["ready", "ready"]
@@ -386,7 +382,7 @@ def test_a_start_waits_for_a_recovery_whose_starter_was_killed(copy, recovery, u
     done(second)
 
 
-def test_a_start_gets_past_a_server_that_answers_nothing(cluster, use, monkeypatch):
+def test_a_start_replaces_a_server_that_does_not_respond(cluster, use, monkeypatch):
     monkeypatch.setattr(embedded, "STOP_TIMEOUT_SECONDS", 1)
     user = use(cluster.directory)
     ready(user)
@@ -396,7 +392,7 @@ def test_a_start_gets_past_a_server_that_answers_nothing(cluster, use, monkeypat
     done(user)
 
 
-def test_a_start_gets_past_the_number_of_another_program_and_spares_that_program(cluster):
+def test_a_start_ignores_a_reused_process_id_and_does_not_signal_it(cluster):
     cluster.start()
     cluster.stop()
     until(lambda: not processes_of(cluster.directory))
@@ -441,7 +437,7 @@ def test_a_watched_server_stays_stopped_after_the_last_stop(cluster):
     assert not processes_of(cluster.directory)
 
 
-def test_the_log_holds_nothing_of_a_statement_that_failed(cluster):
+def test_the_log_has_no_text_of_a_failed_statement(cluster):
     cluster.start()
     cluster.run_sql("CREATE TABLE IF NOT EXISTS named (name text UNIQUE)")
     marked = "INSERT INTO named VALUES ('marked-by-test')"
@@ -457,7 +453,7 @@ def test_the_log_holds_nothing_of_a_statement_that_failed(cluster):
     assert "marked-by-test" not in lines_of_log(cluster)
 
 
-def test_the_log_holds_nothing_of_a_statement_whose_process_was_killed(cluster):
+def test_the_log_has_no_text_of_a_statement_whose_process_was_killed(cluster):
     cluster.start()
     with pytest.raises(EmbeddedError):
         cluster.run_sql("SELECT 'marked-by-test', pg_terminate_backend(pg_backend_pid())")
@@ -521,7 +517,7 @@ def test_it_is_prepared_again_when_the_fingerprint_has_changed_and_not_before(cl
     assert len(calls) == 1
 
 
-def test_a_preparation_that_fails_stops_the_start_and_is_tried_again(cluster):
+def test_a_failed_preparation_stops_the_start_and_is_retried(cluster):
     def fail(_):
         raise EmbeddedError("A script failed.")
 
@@ -534,7 +530,7 @@ def test_a_preparation_that_fails_stops_the_start_and_is_tried_again(cluster):
     assert answers(cluster)
 
 
-def test_what_a_cut_first_start_left_is_made_anew(folder, use):
+def test_an_interrupted_first_start_is_repeated(folder, use):
     left = folder / "fresh" / "data.new"
     left.mkdir(parents=True)
     (left / "PG_VERSION").write_text("half")
@@ -543,7 +539,7 @@ def test_what_a_cut_first_start_left_is_made_anew(folder, use):
     done(user)
 
 
-def test_a_script_that_fails_says_what_postgresql_said(cluster):
+def test_a_failed_script_raises_postgresqls_message(cluster):
     cluster.start()
     with pytest.raises(EmbeddedError, match='relation "nothing" does not exist'):
         cluster.run_sql("SELECT * FROM nothing")
@@ -576,7 +572,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused_and_gives_nothing_away(folde
         link.symlink_to(victim)
         try:
             with pytest.raises(EmbeddedError, match="is a symbolic link"):
-                own._make_directory(link)
+                own._folder.make(link)
         finally:
             link.unlink()
     assert (victim.stat().st_uid, victim.stat().st_mode) == (before.st_uid, before.st_mode)
@@ -608,15 +604,15 @@ def test_the_longest_socket_directory_still_holds_postgresqls_socket(tmp_path):
         opened.connect(f"/{longest[1:]}")
 
 
-def test_without_postgresql_one_sentence_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded.shutil, "which", lambda _: None)
-    monkeypatch.setattr(embedded, "Path", lambda path: tmp_path / path.lstrip("/"))
+def test_without_postgresql_one_sentence_names_the_package_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(installation.shutil, "which", lambda _: None)
+    monkeypatch.setattr(installation, "Path", lambda path: tmp_path / path.lstrip("/"))
     with pytest.raises(EmbeddedError, match="apt-get install postgresql odbc-postgresql"):
-        embedded.find_binaries()
+        installation.find_binaries()
 
 
 def test_a_cluster_of_another_version_is_refused_with_both_numbers(cluster):
-    installed = embedded.binaries_version(embedded.find_binaries())
+    installed = installation.binaries_version(installation.find_binaries())
     (cluster.data / "PG_VERSION").write_text("9\n")
     try:
         with pytest.raises(EmbeddedError, match=f"PostgreSQL 9.*PostgreSQL {installed} "):
@@ -630,8 +626,8 @@ def test_a_cluster_of_another_version_is_refused_with_both_numbers(cluster):
 
 def test_a_folder_of_another_user_is_refused(cluster, monkeypatch):
     account = pwd.struct_passwd(("nobody", "x", 54_321, 54_321, "", "/", "/bin/false"))
-    monkeypatch.setattr(cluster, "_account", account)
-    monkeypatch.setattr(embedded.os, "geteuid", lambda: 54_321)
+    monkeypatch.setattr(cluster._folder, "account", account)
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
     with pytest.raises(EmbeddedError, match="belongs to another user"):
         cluster.start()
 
@@ -664,7 +660,7 @@ def test_folders_on_the_way_to_it_are_passable_whatever_the_umask(folder):
     before = os.umask(0o077)
     try:
         own = EmbeddedCluster(folder / "new" / "below" / "cluster")
-        own._make_directory(own.directory)
+        own._folder.make()
     finally:
         os.umask(before)
     passable = 0o755 if os.geteuid() == 0 else 0o700

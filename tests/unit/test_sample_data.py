@@ -14,7 +14,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 @pytest.fixture(scope="module")
-def made_anew(tmp_path_factory):
+def rewritten(tmp_path_factory):
     spec = importlib.util.spec_from_file_location("make_sample", DATA / "make_sample.py")
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
@@ -35,13 +35,13 @@ def trips():
 
 
 @pytest.mark.parametrize("name", ["customers.csv", "passengers.csv"])
-def test_its_program_makes_the_same_text_again(made_anew, name):
-    assert (made_anew / name).read_bytes() == (DATA / name).read_bytes()
+def test_make_sample_writes_the_same_text_again(rewritten, name):
+    assert (rewritten / name).read_bytes() == (DATA / name).read_bytes()
 
 
-def test_its_program_makes_the_same_trips_again(made_anew, trips):
+def test_make_sample_writes_the_same_trips_again(rewritten, trips):
     # rows, not bytes: another release of pyarrow may compress otherwise
-    assert pq.read_table(made_anew / "taxidata.parquet").equals(trips)
+    assert pq.read_table(rewritten / "taxidata.parquet").equals(trips)
 
 
 def test_customers_have_the_ids_of_wide_world_importers(customers):

@@ -1,4 +1,4 @@
-"""scripts/run and scripts/test: what they say before they do anything."""
+"""scripts/run and scripts/test: help and errors before they change anything."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def test_help_is_printed_by_any_shell_and_nothing_is_done(shell, script):
 
 
 @pytest.mark.parametrize("script", [RUN, TEST])
-def test_without_bash_a_sentence_says_so(script, tmp_path):
+def test_without_bash_one_sentence_names_the_remedy(script, tmp_path):
     tmp_path.joinpath("dirname").symlink_to(shutil.which("dirname"))
     done = typed("/bin/sh", script, PATH=str(tmp_path))
     name = script.rpartition("/")[2]
@@ -42,7 +42,7 @@ def test_without_bash_a_sentence_says_so(script, tmp_path):
 
 
 @pytest.mark.parametrize("port", ["65536", "70000", "http", "-1"])
-def test_a_port_that_there_is_not_is_refused(port):
+def test_an_invalid_port_is_rejected(port):
     done = typed(RUN, "--port", port)
     assert done.returncode != 0
     sentence = f"scripts/run: --port {port} is wrong: it must be a number from 0 to 65535.\n"
@@ -57,14 +57,14 @@ def test_a_port_in_use_is_refused_with_the_next_one():
     assert done.stderr == f"Port {port} is in use; try --port {port % 65535 + 1}.\n"
 
 
-def test_a_host_that_is_another_machines_is_refused():
+def test_a_host_of_another_machine_is_rejected():
     done = typed(RUN, "--host", "192.0.2.1", "--port", "0")
     assert done.returncode != 0
-    assert done.stderr.startswith("--host 192.0.2.1 is no address of this machine (")
+    assert done.stderr.startswith("--host 192.0.2.1 is not an address of this machine (")
 
 
 @pytest.mark.parametrize("workers", ["two", "0", "-1", "1.5"])
-def test_a_number_of_workers_that_can_not_be_is_refused(workers):
+def test_an_invalid_number_of_workers_is_rejected(workers):
     done = typed(RUN, WEB_CONCURRENCY=workers)
     assert done.returncode != 0
     wanted = "it must be a whole number from 1 to 9999"

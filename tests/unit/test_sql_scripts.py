@@ -15,7 +15,9 @@ from sqlglot.errors import OptimizeError
 from sqlglot.optimizer.qualify import qualify
 
 from database.connect.drivers import Driver
-from deploy.deployment import Batch, DeploymentError, deploy, plan, scripts, split_batches
+from deploy import DeploymentError
+from deploy.runner import deploy
+from deploy.scripts import Batch, plan, scripts, split_batches
 from embedded.cluster import OWNER, EmbeddedCluster
 
 SQL = Path(__file__).parents[2] / "sql"
@@ -139,7 +141,7 @@ def unresolved(query: str, known: dict) -> str | None:
 
 
 @everything
-def test_queries_name_tables_and_columns_that_there_are(folder):
+def test_queries_use_existing_tables_and_columns(folder):
     known = tables(folder)
     looked_at = 0
     for batch in batches(folder):
@@ -266,12 +268,12 @@ def forbidden(sql: str) -> list[str]:
 
 
 @everything
-def test_nothing_is_used_that_one_of_the_engines_refuses(folder):
+def test_the_scripts_use_only_features_that_every_engine_has(folder):
     for batch in batches(folder):
         assert not forbidden(batch.sql), f"{folder}, line {batch.line}"
 
 
-def test_nothing_is_used_that_synapse_serverless_refuses():
+def test_the_synapse_scripts_use_only_features_of_serverless():
     refused = r"\bOFFSET\s+@|DECLARE @\w+ TABLE|#\w+|OPTION\s*\(|WITH \((UPDLOCK|NOLOCK)"
     for batch in batches("synapse"):
         assert not re.search(refused, without_literals(batch.sql)), f"line {batch.line}"
@@ -367,7 +369,7 @@ SELECT p.oid::regprocedure::text, has_function_privilege('neighbour', p.oid, 'EX
 """
 
 
-def test_a_deployment_takes_nothing_from_others_of_the_database(owner):
+def test_a_deployment_leaves_the_rights_of_other_roles(owner):
     owner.execute(NEIGHBOUR)
     deploy(owner, SQL / "postgresql", variables=VARIABLES, report=lambda step: None)
     owner.execute("CREATE FUNCTION public.later() RETURNS int LANGUAGE sql AS 'SELECT 1'")
@@ -386,7 +388,7 @@ def test_grants_survive_a_deployment_without_an_app_name(owner):
     assert owner.execute(may, role).fetchval() == 1
 
 
-def test_a_deployment_stops_at_the_first_error_and_says_where(owner, tmp_path):
+def test_a_deployment_stops_at_the_first_error_and_names_the_batch(owner, tmp_path):
     (tmp_path / "1_first.sql").write_text("CREATE TABLE reached (a int);")
     (tmp_path / "2_second.sql").write_text("SELECT 1;\nSELECT no_such_column;")
     (tmp_path / "3_third.sql").write_text("DROP TABLE reached;")

@@ -1,4 +1,4 @@
-"""Every drift of the TLC's columns is taken and said, or refused in words."""
+"""Each variant of the TLC's columns is converted with a note, or rejected with a reason."""
 
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -32,7 +32,7 @@ TRIP = {
 
 
 def converted(without=(), **columns):
-    """The converted column of the last of `columns`, and all that was said."""
+    """The converted column of the last of `columns`, and all notes."""
     rows = max((len(values) for values in columns.values()), default=1)
     batch = {name: values.take([0] * rows) for name, values in TRIP.items() if name not in without}
     batch = pa.record_batch(batch | columns)
@@ -48,7 +48,7 @@ def refusal(without=(), **columns):
     return str(refused.value)
 
 
-def test_columns_as_the_sample_has_them_are_taken_without_a_word():
+def test_columns_of_the_sample_are_accepted_without_notes():
     table, notes = converted()
     assert {name: values[0] for name, values in table.items()} == {
         name: values[0].as_py() for name, values in TRIP.items()
@@ -57,7 +57,7 @@ def test_columns_as_the_sample_has_them_are_taken_without_a_word():
 
 
 @pytest.mark.parametrize("given", [pa.int32(), pa.int64(), pa.uint8(), pa.uint64()])
-def test_wider_integers_are_narrowed_and_said(given):
+def test_wider_integers_are_narrowed_with_a_note(given):
     table, notes = converted(VendorID=pa.array([2, None], given))
     assert table["VendorID"] == [2, None]
     assert notes == [f"VendorID: {given} to smallint"]
@@ -66,7 +66,7 @@ def test_wider_integers_are_narrowed_and_said(given):
 @pytest.mark.parametrize("given", [pa.int32(), pa.int64(), pa.float64()])
 def test_an_integer_beyond_its_column_is_refused_with_the_value(given):
     said = refusal(passenger_count=pa.array([1, 32_768], given))
-    assert "passenger_count holds 32768" in said
+    assert "passenger_count has the value 32768" in said
     assert "beyond smallint (-32768 to 32767)" in said
 
 
@@ -85,7 +85,9 @@ def test_doubles_with_nulls_become_integers():
 
 
 def test_a_fraction_in_an_integer_column_is_refused_with_the_value():
-    assert "RatecodeID holds 1.5, which is not whole" in refusal(RatecodeID=pa.array([1.0, 1.5]))
+    assert "RatecodeID has the value 1.5, which is not whole" in refusal(
+        RatecodeID=pa.array([1.0, 1.5])
+    )
 
 
 @pytest.mark.parametrize("text", [pa.string(), pa.large_string()])
@@ -109,7 +111,7 @@ def test_flags_of_numbers_become_booleans():
 
 @pytest.mark.parametrize(("given", "value"), [(pa.array(["X"]), "'X'"), (pa.array([2]), "2")])
 def test_another_flag_is_refused_with_the_value(given, value):
-    assert f"store_and_fwd_flag holds {value}" in refusal(store_and_fwd_flag=given)
+    assert f"store_and_fwd_flag has the value {value}" in refusal(store_and_fwd_flag=given)
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -124,7 +126,7 @@ def test_nanoseconds_below_a_microsecond_are_dropped():
     assert converted(tpep_pickup_datetime=given)[0]["tpep_pickup_datetime"] == [NOON]
 
 
-def test_a_time_zone_is_resolved_to_utc_and_said():
+def test_a_time_zone_is_converted_to_utc_with_a_note():
     given = pa.array([NOON.replace(tzinfo=timezone.utc)], pa.timestamp("us", tz="America/New_York"))
     table, notes = converted(tpep_pickup_datetime=given)
     assert table["tpep_pickup_datetime"] == [NOON]
@@ -170,7 +172,7 @@ def test_integers_become_doubles():
     assert converted(fare_amount=pa.array([52]))[0]["fare_amount"] == [52.0]
 
 
-def test_what_json_cannot_say_becomes_null_with_its_count():
+def test_values_that_json_lacks_become_null_with_their_count():
     given = pa.array([1.5, float("nan"), float("inf"), float("-inf")])
     table, notes = converted(tip_amount=given)
     assert table["tip_amount"] == [1.5, None, None, None]
@@ -190,7 +192,7 @@ def test_columns_the_table_lacks_are_left_out_by_name(name):
 @pytest.mark.parametrize(
     ("name", "year"), [("congestion_surcharge", 2019), ("improvement_surcharge", 2015)]
 )
-def test_a_surcharge_older_files_lack_is_null_and_said(name, year):
+def test_a_surcharge_that_older_files_lack_is_null_with_a_note(name, year):
     table, notes = converted(without=[name])
     assert table[name] == [None]
     assert notes == [f"{name}: not in the file, stored as NULL (charged since {year} only)"]
@@ -254,11 +256,14 @@ def test_a_file_of_2009_is_taken_with_its_words_and_without_zones():
     assert table["extra"] == [0.5, 0.5, 0.0]
     assert table["PULocationID"] == table["DOLocationID"] == [None] * 3
     notes = columns.notes + columns.late_notes()
-    assert "PULocationID: not in the file, stored as NULL (it gives degrees and no zones)" in notes
+    assert (
+        "PULocationID: not in the file, stored as NULL (the file has coordinates and no zones)"
+        in notes
+    )
     assert "VendorID: 1 values stored as NULL (words without a number)" in notes
 
 
-def test_a_word_without_a_known_meaning_is_refused_with_the_word():
+def test_an_unknown_word_is_rejected_by_name():
     said = refusal(payment_type=pa.array(["barter"]))
     assert said.startswith("payment_type")
     assert "barter" in said
@@ -267,7 +272,7 @@ def test_a_word_without_a_known_meaning_is_refused_with_the_word():
 @pytest.mark.parametrize(
     "name", sorted(TRIP.keys() - {"congestion_surcharge", "improvement_surcharge"})
 )
-def test_a_needed_column_that_is_absent_is_named(name):
+def test_an_absent_required_column_is_named(name):
     said = refusal(without=[name])
     assert said.startswith(f"it lacks the column {name};")
 

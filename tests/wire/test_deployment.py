@@ -8,7 +8,9 @@ from pathlib import Path
 import pyodbc
 import pytest
 
-from deploy.deployment import NO_OR_ALTER, DeploymentError, Step, deploy, open_when_resumed
+from deploy import DeploymentError
+from deploy.runner import NO_OR_ALTER, deploy, open_when_resumed
+from deploy.scripts import Step
 from settings import ROOT
 from testkit.tds.messages import Column
 from testkit.tds.script import Reply, Request, Rows, ServerError
@@ -158,7 +160,7 @@ def test_the_shipped_scripts_run_on_an_engine_without_it(
     deploy(
         connect(),
         ROOT / "sql" / name,
-        variables={"StorageAccount": "s", "Container": "c", "Path": "/p", "StorageSuffix": "s"},
+        variables={"StorageAccount": "s", "StorageSuffix": "x", "Container": "c", "Path": "/p"},
         report=lambda step: None,
         skip=("*grants*",),
     )
