@@ -88,11 +88,13 @@ def _breaks_contract(
     try:
         found = operations_of(procedures).operations
         for name in procedures:
-            count = sum(operation.procedure.database == name for operation in found)
+            count = sum(o.procedure is not None and o.procedure.database == name for o in found)
             if count or name in own:
                 click.echo(f"{name}: {count} operations out of the catalog.")
-        if lock_file is None and not (lock_file := ROOT / LOCK_FILE).exists():
-            return False
+        if lock_file is None:
+            lock_file = ROOT / LOCK_FILE
+            if not lock_file.exists():
+                return False
         changes = breaking_changes(
             lock_file.read_text(encoding="utf-8"), found, databases=procedures.keys()
         )

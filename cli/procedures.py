@@ -30,7 +30,10 @@ def procedures_command(*, as_json: bool, lock_file: Path | None) -> None:
 
     procedures = {}
     for name in current_app.extensions["databases"].names():
-        connection = open_database(served_target(name))
+        target = served_target(name)
+        if target is None:
+            continue
+        connection = open_database(target)
         try:
             procedures[name] = read_procedures(connection, name)
         except pyodbc.Error as error:

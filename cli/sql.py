@@ -197,7 +197,7 @@ def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) 
 def _open_to_the_api(connection: "pyodbc.Connection") -> None:
     """Let the API's role use the exposed schemas of the embedded default.
 
-    As ownership chaining would on SQL Server, so that procedures reach the tables beside them.
+    Like ownership chaining on SQL Server, so that procedures can use the tables of their schema.
     The sample's own schemas keep the grants of their scripts.
     """
     from databases import EMBEDDED
