@@ -152,7 +152,7 @@ def create_app(
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
     observer = _observer(app, settings, span_processor)
-    app.wsgi_app = observer.around(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = observer.around(app.wsgi_app)  # type: ignore[assignment, method-assign]
     databases = Databases(settings, report=_report, observe=observer.observe)
     app.extensions["databases"] = databases
     app.extensions["readiness"] = Readiness(databases)
@@ -168,7 +168,7 @@ def create_app(
     app.extensions["stream_limit"] = StreamLimit(settings.max_streams)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(  # type: ignore[assignment, method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops
         )
     _before_each_request(app, settings)

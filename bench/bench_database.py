@@ -1,4 +1,4 @@
-"""The PostgreSQL that all contestants share: the product's own, with more trips."""
+"""The PostgreSQL that all contestants share: an embedded database with more trips."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Addresses:
 
 
 class BenchDatabase:
-    """The shared cluster: addresses for the contestants, questions for the judges."""
+    """The shared cluster, its addresses for the contestants, and expected results."""
 
     def __init__(self, cluster: EmbeddedCluster) -> None:
         self.cluster = cluster
@@ -87,21 +87,21 @@ class BenchDatabase:
         return int(self.cluster.run_sql(f"SELECT count(*) FROM {table} WHERE {where}"))
 
     def grow_trips(self, rows: int) -> None:
-        """Have `rows` trips at least; the sample's stay."""
+        """Add trips up to `rows`, in addition to the sample's."""
         present = self.count("dbo.taxidata")
         if present < rows:
             self.cluster.run_sql(ADD_TRIPS.format(first=present + 1, last=rows))
             self.settle("dbo.taxidata")
 
     def have_trips(self, rows: int) -> None:
-        """Have just `rows` trips, those of total_amount 20 among them."""
+        """Keep exactly `rows` trips, including those with total_amount 20."""
         if self.count("dbo.taxidata") > rows:
             self.cluster.run_sql(KEEP_TRIPS.format(rows=rows))
             self.settle("dbo.taxidata")
         self.grow_trips(rows)
 
     def grow_customers(self, rows: int) -> None:
-        """Have `rows` customers at least."""
+        """Add customers up to `rows`."""
         present = self.count("sales.customers")
         if present < rows:
             top = int(self.cluster.run_sql('SELECT max("CustomerID") FROM sales.customers'))
@@ -110,12 +110,12 @@ class BenchDatabase:
             self.settle("sales.customers")
 
     def settle(self, table: str) -> None:
-        """Statistics, visibility map and a checkpoint, so that none happens while measuring."""
+        """Statistics, visibility map and a checkpoint, so that none runs during a measurement."""
         self.cluster.run_sql(f"VACUUM ANALYZE {table}")
         self.cluster.run_sql("CHECKPOINT")
 
     def forget_created(self) -> None:
-        """Remove what the workloads made: customers, their history, the keys of writes."""
+        """Delete the rows of the workloads: customers, their history, idempotency keys."""
         self.cluster.run_sql(
             "DELETE FROM sales.customers WHERE \"CustomerName\" LIKE 'bench %';"
             "TRUNCATE sales.customers_archive; TRUNCATE web.requests"
@@ -125,7 +125,7 @@ class BenchDatabase:
 
 @contextlib.contextmanager
 def bench_database(name: str) -> Iterator[BenchDatabase]:
-    """The database in `.local/compare/<name>`, made at first use and kept."""
+    """The database in `.local/compare/<name>`, created at first use and kept."""
     cluster = EmbeddedCluster(
         HOME / name,
         prepare=deploy_and_fill,

@@ -1,4 +1,4 @@
-"""What the database and the driver allow: pgbench, and bare pyodbc on kept cursors."""
+"""The maximum rates of database and driver: pgbench, and bare pyodbc on a kept cursor."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def pgbench(database: BenchDatabase, *, connections: int, seconds: float) -> Cei
 
 
 def bare_pyodbc(database: BenchDatabase, *, seconds: float, processes: int) -> Ceiling:
-    """pyodbc on one kept cursor in each of `processes`, nothing else done."""
+    """pyodbc on one kept cursor in each of `processes`, without any other work."""
     # Not forked: a child may not inherit anything of a driver that was in use.
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:

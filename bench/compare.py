@@ -1,4 +1,4 @@
-"""Compares the product with what its users would pick instead: bench/run [--quick].
+"""Compares the product with its alternatives: bench/run [--quick].
 
 Each contestant runs in its own process, on the same PostgreSQL. All are started, checked for right
 answers and warmed up; then wrk asks A, B, C, A, B, C … Stops everything it started, also on
@@ -131,7 +131,7 @@ def compare_streams(servers: list[Running], rows: int, rounds: int, streams: lis
 
 
 def best_width(contestant: Contestant, database: BenchDatabase, options: argparse.Namespace) -> int:
-    """The width of highest rate for one customer at 16 connections, all widths in turn."""
+    """The width with the highest rate for one customer at 16 connections."""
     if len(contestant.widths) == 1:
         return contestant.width
     rates: dict[int, list[float]] = {width: [] for width in contestant.widths}
@@ -163,7 +163,7 @@ def ceilings(database: BenchDatabase, options: argparse.Namespace) -> list[dict]
 
 
 def run(options: argparse.Namespace, result: dict) -> None:
-    """Fill `result` part by part, so that what was measured is kept if a later part fails."""
+    """Fill `result` part by part, so that completed parts are kept if a later one fails."""
     chosen = [c for c in CONTESTANTS if not options.only or c.name in options.only]
     result |= {
         "machine": description(chosen),
@@ -206,7 +206,7 @@ def run(options: argparse.Namespace, result: dict) -> None:
 
 
 def keep_what_was_not_measured(result: dict, earlier: dict) -> None:
-    """Take the parts that `result` lacks from an earlier one, each part with its date."""
+    """Copy the parts that `result` lacks from an earlier result, each with its date."""
     dates = result["dates"] = {}
     for part in PARTS:
         if not result[part] and earlier.get(part):

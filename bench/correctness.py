@@ -1,4 +1,4 @@
-"""Whether a contestant answers what the procedures answer; a wrong one is not measured."""
+"""Checks that a contestant returns the results of the procedures; otherwise it is not measured."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ STREAMED = 2500
 
 
 class WrongAnswer(AssertionError):
-    """A contestant answered otherwise than the database."""
+    """A contestant's response differs from the database's result."""
 
 
 def check(server: Running, database: BenchDatabase, *, tag: str) -> None:
-    """Ask every kind of request once; WrongAnswer names the first that differs."""
+    """Send each kind of request once. Raises WrongAnswer with the first that differs."""
     for customer_id in SOME_IDS:
         expected = database.ask("web.get_customer", {"CustomerID": customer_id})
         path = f"/customer/{customer_id}"
@@ -34,7 +34,7 @@ def check(server: Running, database: BenchDatabase, *, tag: str) -> None:
 
 
 def fetch(server: Running, method: str, path: str, document: dict | None = None) -> object:
-    """The JSON of an answer; a lone object is taken out of its array, as the sample's is not."""
+    """The JSON of a response; an array of one object becomes the object, as in the sample."""
     data, headers = None, {}
     if document is not None:
         text = json.dumps(document)

@@ -1,4 +1,4 @@
-"""Cuts writes at every byte of their conversations and counts what became of them.
+"""Cuts writes at every byte of their network traffic and counts their outcomes.
 
 Run as `python -m bench.cuts`. Exits with 1 when a write was lost or done twice.
 """

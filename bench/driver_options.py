@@ -1,4 +1,4 @@
-"""What psqlodbc's options and a session reset cost a call, over the Unix socket.
+"""Cost of psqlodbc's options and of a session reset per call, over the Unix socket.
 
 Run as `python -m bench.driver_options`. Compares UseServerSidePrepare=0 and 1 with a kept and with
 a new cursor, and a `RESET ALL` in the call's own round trip, in a round trip of its own, and none.

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from deploy.deployment import fill
+from deploy.templates import fill
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from settings import ROOT
 from testkit.cluster import socket_of

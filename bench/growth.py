@@ -1,8 +1,9 @@
-"""Whether time grows with the rows: ours alone, on 1e3, 1e5 and 1e7 trips and as many customers
-(1e6 at most), and pages of customers.
+"""How time grows with the rows: the product on 1e3, 1e5 and 1e7 trips, on as many customers (1e6 at
+most), and on pages of customers.
 
-A database and a server for each size, asked in turn, so that the machine's moods hit all alike. A
-page is asked for by key, so one at the end should cost what the first does.
+Each size has its own database and server; requests alternate between them, so that variations of
+the machine affect all equally. Pages are requested by key, so the last should cost as much as the
+first.
 """
 
 from __future__ import annotations

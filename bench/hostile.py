@@ -1,4 +1,4 @@
-"""Honest clients next to hostile ones: the honest are answered, and the server does not grow.
+"""Honest clients next to hostile ones: the honest are served, and the server does not grow.
 
 Run as `python -m bench.hostile --minutes 30`; `--only silent,trickling` leaves out the other kinds
 of hostility. Two gunicorn workers over an embedded PostgreSQL of their own, all on loopback. Prints
@@ -232,7 +232,7 @@ class Honest(threading.Thread):
 
 
 def held_by(served: Served) -> dict[str, int]:
-    """Descriptors, threads and resident bytes of the workers, summed."""
+    """Descriptors, threads and resident bytes of all workers."""
     total: Counter[str] = Counter()
     for pid in served.workers():
         process = Path(f"/proc/{pid}")

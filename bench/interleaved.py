@@ -1,4 +1,4 @@
-"""Times alternatives in one run, a few calls of each in turn, so that all see the same machine."""
+"""Times alternatives in one run, in alternation, so that all run under the same conditions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def interleaved(
 def show(taken: Mapping[str, list[float]], *, base: str) -> dict[str, float]:
     """Print median and quartiles of each, and its ratio to `base`; the ratios.
 
-    The ratio is the median of the rounds' ratios: what slows a round down slows both down.
+    The ratio is the median of the rounds' ratios, because a slow round slows both.
     """
     width = max(map(len, taken))
     ratios = {}

@@ -1,7 +1,7 @@
 """50 clients count up in one customer's name, 20 rounds each, by GET and PATCH with If-Match.
 
 Run as `python -m bench.lost_updates`. An update is lost if the name ends below 1,000. Exits with 1
-if one is, or at any answer but 200 and 412.
+if one is, or at any status except 200 and 412.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from testkit.server import Server
 
 
 def count_up(url: str, path: str, name: str, rounds: int) -> Counter[int]:
-    """How often each status was answered to a PATCH until `rounds` of them were 200."""
+    """The number of PATCH responses by status, until `rounds` of them were 200."""
     answered: Counter[int] = Counter()
     with Api(url) as api:
         while answered[200] < rounds:

@@ -1,4 +1,4 @@
-"""What a figure is worth nothing without: the machine, the versions, the date."""
+"""The context of every figure: the machine, the versions, the date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from embedded.installation import find_binaries
 
 
 def description(contestants: Iterable[Contestant]) -> dict:
-    """processor, cores, memory_gib, system, date, and versions of all that took part."""
+    """processor, cores, memory_gib, system, date, and versions of all programs involved."""
     versions: dict[str, str] = {"Python": platform.python_version()}
     for contestant in contestants:
         versions |= contestant.versions()

@@ -1,4 +1,4 @@
-"""Ten thousand requests that are wrong in a way of their own, and valid ones among them.
+"""Ten thousand requests, each invalid in a different way, with valid ones among them.
 
 usage: python -m bench.malformed [--requests N] [--seed N]
 The API runs in this process, over the embedded default, so that its pool can be read. Held to:
@@ -34,7 +34,7 @@ SETTLING_SEED = 1 << 40
 
 @dataclass
 class Findings:
-    """statuses: how many answers of each; faults: a sentence for each that broke a promise."""
+    """statuses: number of responses by status; faults: a sentence for each broken promise."""
 
     statuses: Counter = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Findings:
 
 
 class QuietHandler(WSGIRequestHandler):
-    """As gunicorn: a connection serves many requests. Writes no line for each."""
+    """Keeps connections open, as gunicorn does, and logs no requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -67,7 +67,7 @@ def serving(folder: Path) -> Iterator[tuple[BaseWSGIServer, Flask]]:
 
 
 def hold_to_it(folder: Path, *, requests: int, seed: int) -> Findings:
-    """Send `requests` requests, one after the other; what was found."""
+    """Send `requests` requests, one after another; returns the findings."""
     found = Findings()
     with serving(folder) as (server, app):
         manager = app.extensions["databases"].manager("WWIF")

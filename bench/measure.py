@@ -34,7 +34,7 @@ class Figure:
 
 
 class WritesMissing(AssertionError):
-    """Answered writes are not in the database."""
+    """Writes that got a response are not in the database."""
 
 
 def measure(
@@ -46,9 +46,9 @@ def measure(
     seconds: float,
     tag: str,
 ) -> Figure:
-    """Load `server` and account for it.
+    """Load `server` and measure it.
 
-    Raises WritesMissing when creates that were answered are not in the database.
+    Raises WritesMissing if creates that got a response are not in the database.
     """
     created = "\"CustomerName\" LIKE 'bench %'"
     before = database.count("sales.customers", created) if workload.kind == "create" else 0
@@ -80,14 +80,14 @@ def measure(
 
 
 def warm(server: Running, workload: Workload, *, connections: int, tag: str) -> None:
-    """Open its connections and fill its caches; nothing is counted."""
+    """Open its connections and fill its caches, without measuring."""
     load(server, workload, connections=connections, seconds=WARM_SECONDS, tag=tag)
 
 
 def load(
     server: Running, workload: Workload, *, connections: int, seconds: float, tag: str
 ) -> Load:
-    """Have wrk ask `server` for what `workload` is, in the form that its contestant takes."""
+    """Run wrk with `workload` on `server`, in the form that its contestant accepts."""
     return drive(
         server.url(""),
         workload.kind,

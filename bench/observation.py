@@ -1,4 +1,4 @@
-"""What observing costs a request: logs and metrics of GET /customer/123.
+"""The cost of logs and metrics per request, for GET /customer/123.
 
 Run as `python -m bench.observation`. Measured twice, in CPU time of the thread: around an
 application that does nothing but make the same observations, which is what the code costs; and

@@ -110,7 +110,7 @@ def _finish(figure, result: dict, path: Path) -> None:
 
 
 def draw(name: str) -> list[Path]:
-    """Draw all that the result `name` has; the files made."""
+    """Draw all parts of the result `name`; returns the files."""
     result = json.loads((RESULTS / f"{name}.json").read_text())
     for old in RESULTS.glob(f"{name}-*.png"):
         old.unlink()

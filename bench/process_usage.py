@@ -1,4 +1,4 @@
-"""What processes have used, read from /proc."""
+"""CPU time and memory of processes, from /proc."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def forget_peak(pid: int) -> None:
 
 
 def _fields(process: Path) -> list[str]:
-    """Of /proc/pid/stat from the third on: state, ppid, …"""
+    """The fields of /proc/pid/stat from the third on: state, ppid, …"""
     return (process / "stat").read_text().rpartition(")")[2].split()
 
 

@@ -1,6 +1,6 @@
 """Where each microsecond of one request goes: one worker, one connection, one customer.
 
-py-spy samples who holds the interpreter's lock, which is what a worker process has one of, and
+py-spy samples the thread that holds the interpreter's lock, of which a worker has one, and
 strace counts the system calls, each in a run of its own. Both slow what they look at, so the CPU
 time of a request is taken in a third run. Writes bench/results/profile.md.
 """
@@ -53,7 +53,7 @@ _FRAME = re.compile(r"(?P<function>.+) \((?P<file>.+?)(?::(?P<line>\d+))?\)$")
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Stacks that held the interpreter's lock, how often, and the requests answered meanwhile."""
+    """Stacks that held the interpreter's lock, how often, and the requests served in that time."""
 
     stacks: Counter[tuple[str, ...]]
     requests: int

@@ -21,7 +21,7 @@ STOP_SECONDS = 15.0
 
 
 class ServerFailed(RuntimeError):
-    """It did not start; the message has the end of its log."""
+    """The contestant did not start; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def running(
     *,
     workers: int = WORKERS,
 ) -> Iterator[Running]:
-    """Start it, wait until it answers, and stop it and its workers in the end."""
+    """Start it, wait until it responds, and stop it and its workers at the end."""
     width = width or contestant.width
     port = free_port()
     log = HOME / "logs" / (contestant.name.replace(" ", "-").replace(",", "") + ".log")

@@ -51,7 +51,7 @@ DESCRIPTORS_NOISE, THREADS_NOISE, RESIDENT_NOISE = 4, 2, 4 << 20
 
 @dataclass
 class Reading:
-    """What one worker held at a moment, `at` seconds after the start; `resident` in bytes."""
+    """The resources of one worker, `at` seconds after the start; `resident` in bytes."""
 
     at: float
     descriptors: int
@@ -71,7 +71,7 @@ class Reading:
 
 @dataclass
 class Story:
-    """All that was seen: readings by worker, (seconds, {series: total}) of /metrics, faults."""
+    """All findings: readings by worker, (seconds, {series: total}) of /metrics, faults."""
 
     held: dict[int, list[Reading]] = field(default_factory=dict)
     scraped: list[tuple[float, dict[str, float]]] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Client(threading.Thread):
 
 
 def faults(proxy: Proxy) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Name and doing of each, over and over; each is over when it returns."""
+    """(name, function) of each fault, repeating; a fault ends when its function returns."""
 
     def frozen() -> None:
         proxy.freeze()
@@ -178,7 +178,7 @@ def watch(served: Served, story: Story, stop: threading.Event) -> None:
 
 
 def series(text: str) -> dict[str, float]:
-    """Totals by "metric label value" of what is shown."""
+    """Totals of an exposition by "metric label value"."""
     wanted = {"http_requests_total": "status", "db_retries_total": "kind"}
     wanted |= {"db_pool_connections": "state"}
     found: dict[str, float] = {}

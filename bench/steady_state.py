@@ -1,6 +1,6 @@
 """Shows that descriptors, threads and memory stay the same over cycles and calls.
 
-Run as `python -m bench.steady_state`. Exits with 1 when something grew.
+Run as `python -m bench.steady_state`. Exits with 1 if anything grew.
 """
 
 from __future__ import annotations

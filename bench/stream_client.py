@@ -1,4 +1,4 @@
-"""A client that reads a whole stream of trips and keeps nothing of it."""
+"""A client that reads a whole stream of trips without keeping it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK = 1 << 18
 
 
 class StreamBroken(RuntimeError):
-    """A stream was refused, or ended before its last row."""
+    """A stream was rejected, or ended before its last row."""
 
 
 @dataclass(frozen=True)

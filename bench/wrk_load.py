@@ -1,4 +1,4 @@
-"""Load by wrk: one run against one address, and what it saw."""
+"""Load by wrk: one run against one address, and its results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests per second that were answered with 2xx or 3xx."""
+        """Requests per second with a response of 2xx or 3xx."""
         return max(0, self.requests - self.errors) / self.seconds
 
 

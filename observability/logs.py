@@ -34,7 +34,7 @@ class RequestLog:
 
     def __init__(self, *, slow_seconds: float = 1.0) -> None:
         self._slow_seconds = slow_seconds
-        self.handlers = {
+        self.handlers: dict[type, Callable[[Any], None]] = {
             Call: self._call,
             Retry: self._retry,
             CircuitBreakerOpened: self._circuit_breaker_opened,

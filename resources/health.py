@@ -69,7 +69,7 @@ class Probe:
         running = self._running
         if running is not None:
             if patience is None:
-                patience = FIRST_ANSWER_SECONDS if self._known_at is None else ANSWER_SECONDS
+                patience = FIRST_ANSWER_SECONDS if self._checked_at is None else ANSWER_SECONDS
             running.wait(patience)
         with self._lock:
             (state, latency), checked_at = self._result, self._checked_at

@@ -121,7 +121,8 @@ class Asset(Resource):
         response.headers["Cache-Control"] = "public, max-age=3600"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.add_etag()
-        return response.make_conditional(request)
+        response.make_conditional(request)
+        return response
 
 
 def _procedure_lines() -> list[dict[str, str]]:

@@ -136,7 +136,7 @@ class Exchange:
             os.write(self._connection.fd, problem(status))
 
 
-class Reader(Unreader):  # type: ignore[misc]  # gunicorn has no types
+class Reader(Unreader):  # gunicorn has no types
     """gunicorn's source of bytes: those received, then those that still arrive until `deadline`.
 
     deadline: in seconds of time.monotonic(). Never waits for a head. A body that ends early raises,
@@ -188,7 +188,7 @@ class Reader(Unreader):  # type: ignore[misc]  # gunicorn has no types
         return False
 
 
-class ClientResponse(wsgi.Response):  # type: ignore[misc]  # gunicorn has no types
+class ClientResponse(wsgi.Response):  # gunicorn has no types
     """Writes to a non-blocking connection; all bytes pass _send().
 
     Keeps the connection open only if the request's body has arrived in full. Blocks for streams

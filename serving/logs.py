@@ -7,7 +7,7 @@ from observability import logs
 from settings import SettingsError, read_settings
 
 
-class ServerLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+class ServerLog(Logger):  # gunicorn has no types
     """A gunicorn logger without its own handlers."""
 
     def setup(self, cfg: Config) -> None:

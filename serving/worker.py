@@ -64,7 +64,7 @@ class Waits(Enum):
     CLOSE = 5
 
 
-class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
+class DrainingWorker(Worker):  # gunicorn has no types
     """Stops by accepting what is queued on the listening sockets, closing them, and serving all
     accepted connections."""
 
@@ -162,7 +162,7 @@ class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             sock, client = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
-        except OSError as error:  # no descriptor is free, for one
+        except OSError as error:  # such as no free descriptor
             self.log.warning("A connection could not be accepted: %s", error.strerror)
             if not self._make_room():
                 time.sleep(TICK_SECONDS)  # else the warning repeats thousands of times a second
@@ -177,7 +177,7 @@ class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self._make_room()
 
     def _make_room(self) -> bool:
-        """Close the connection that has been silent for the longest; False if there is none."""
+        """Close a connection that has been silent for long; False if there is none."""
         for kind in (Waits.CLOSE, Waits.HEAD, Waits.REQUEST):
             for connection in self._waiting:
                 if connection.waits_for is kind:
@@ -323,7 +323,7 @@ class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         util.close(connection.sock)
 
     def _stop_listening(self) -> None:
-        """Accept the queued connections, which closing the sockets would reset, then close them."""
+        """Accept the queued connections, which would otherwise be reset, and close the sockets."""
         if self._accepts:
             self._accept_more(False)
         deadline = time.monotonic() + MAX_ACCEPT_SECONDS
@@ -368,7 +368,7 @@ class DrainingWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         return self._held + size <= HELD_BYTES
 
     def _stays(self, connection: Connection) -> bool:
-        """Whether this connection's next request has arrived, and this thread should serve it."""
+        """Whether this thread should serve the connection's next request, which has arrived."""
         if not self.alive or connection.unsent or self._requests.waiting():
             return False
         if not connection.received:

@@ -1,6 +1,6 @@
 """FastAPI with asyncpg's pool, on the same procedures; uvicorn with uvloop and httptools.
 
-The procedure's text is the response. No ODBC, so it could not speak to SQL Server.
+The procedure's text is the response. No ODBC, so it does not support SQL Server.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""What both FastAPI contestants declare of a request's body."""
+"""The request bodies of both FastAPI contestants."""
 
 from pydantic import BaseModel
 

@@ -1,6 +1,6 @@
-"""Flask-SQLAlchemy as its documentation has it: models, `db.session`, `jsonify`; psycopg.
+"""Flask-SQLAlchemy, as in its documentation: models, `db.session`, `jsonify`; psycopg.
 
-No stored procedure: the point of it is that there is none. gunicorn with gthread workers.
+Deliberately without stored procedures. gunicorn with gthread workers.
 """
 
 import datetime

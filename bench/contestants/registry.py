@@ -1,4 +1,4 @@
-"""Who is compared: how each contestant is started, on what port, with how many threads."""
+"""The contestants: how each is started, on which port, with how many threads."""
 
 from __future__ import annotations
 

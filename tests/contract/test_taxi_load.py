@@ -305,14 +305,6 @@ def test_an_unreadable_file_is_one_sentence_and_loads_nothing(
     assert query(COUNT) == ["0"]
 
 
-def test_a_file_that_lacks_a_column_is_refused_before_anything_is_sent(loading, query, tmp_path):
-    path = tmp_path / "fhv.parquet"
-    pq.write_table(pa.table({"dispatching_base_num": ["B00001"], "PUlocationID": [1.0]}), path)
-    with pytest.raises(LoadError, match=r"fhv.parquet: it lacks the columns VendorID, tpep_"):
-        loading(path)
-    assert loading.said == []
-
-
 def test_a_database_that_cannot_be_reached_is_one_sentence(trip_file, tmp_path):
     conninfo = f"host={tmp_path} user=owner dbname=app"
     with pytest.raises(LoadError, match="The database ended the load: connection is bad: "):
@@ -410,12 +402,3 @@ def test_the_command_ends_with_one_sentence_and_status_1(app, query, tmp_path):
     assert result.exit_code == 1
     assert f"Error: {tmp_path / 'none.parquet'}: no such file\n" in result.output
     assert "Traceback" not in result.output
-
-
-def test_the_command_loads_the_embedded_default_only(trip_file):
-    app = create_app(read_settings({"POSTGRESQLCONNSTR_TAXI": "SERVER=elsewhere;DATABASE=taxi"}))
-    path = str(trip_file("1.parquet"))
-    result = app.test_cli_runner().invoke(args=["taxi", "load", path])
-    app.extensions["databases"].close()
-    assert result.exit_code == 1
-    assert "supports the embedded database only" in result.output

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from database.dialects import Driver
+from database.connect.drivers import Driver
 from embedded.cluster import API_ROLE, OWNER
 from testkit.api_client import Api
 from testkit.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS

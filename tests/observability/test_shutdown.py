@@ -76,18 +76,15 @@ def test_every_accepted_request_is_answered_and_none_reset(run_folder, workers):
             client.start()
         while answered.total() < BEFORE and not any(client.faults for client in crowd):
             time.sleep(0.001)
-        began = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
+        status = served.process.wait(GRACE_SECONDS)
         for client in crowd:
             client.join(60)
-        status = served.process.wait(60)
-        seconds = time.monotonic() - began
     assert [fault for client in crowd for fault in client.faults] == []
     assert all(client.refused for client in crowd)
     assert answered[200] >= BEFORE / 2
     assert set(answered) <= {200, 503}  # 503: the pool's queue may be full
     assert status == 0
-    assert seconds < GRACE_SECONDS
     # Responses on kept connections closed them.
     assert any(client.told_to_close for client in crowd if client._keep)
     said = [json.loads(line) for line in log.read_text().splitlines() if line[:1] == "{"]

@@ -55,20 +55,6 @@ def test_customers_have_the_ids_of_wide_world_importers(customers):
     assert not any("Toys" in names[i] for i in range(801, 1062))
 
 
-def test_customer_123_is_the_one_of_the_readme(customers):
-    [customer] = [customer for customer in customers if customer["CustomerID"] == "123"]
-    assert list(customer.values()) == [
-        "123",
-        "Tailspin Toys (Roe Park, NY)",
-        "(212) 555-0100",
-        "(212) 555-0101",
-        "http://www.tailspintoys.com/RoePark",
-        "Shop 219",
-        "528 Persson Road",
-        "90775",
-    ]
-
-
 def test_customer_names_are_unique_in_any_case_and_without_accents_lost(customers):
     names = [customer["CustomerName"] for customer in customers]
     assert len({name.casefold() for name in names}) == len(names)

@@ -58,12 +58,3 @@ def test_batches_are_the_rows_in_order(incompressible_trips):
     rows = [row for text, _ in batches for row in csv.reader(io.StringIO(text))]
     amounts = [float(row[TABLE_SCHEMA.names.index("total_amount")]) for row in rows]
     assert amounts == pq.read_table(path)["total_amount"].to_pylist()
-
-
-def test_the_digest_is_that_of_the_content_alone(incompressible_trips, tmp_path):
-    path = incompressible_trips(rows=10)
-    copy = tmp_path / "copy"
-    copy.write_bytes(path.read_bytes())
-    with TripFile(path) as file, TripFile(copy) as same:
-        assert file.digest == same.digest
-        assert len(file.digest) == 64
