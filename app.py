@@ -168,7 +168,7 @@ def create_app(
     app.extensions["stream_limit"] = StreamLimit(settings.max_streams)
     if settings.trusted_proxies:
         hops = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(  # type: ignore[assignment, method-assign]
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=hops, x_proto=hops
         )
     _before_each_request(app, settings)
