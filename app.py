@@ -188,8 +188,12 @@ def create_app(
         if not any(map(databases.schemas_of, databases.names())):
             _check_routes(app, settings)
         databases.open()
-        catalog.start(databases, seconds=settings.catalog_seconds)
-        _check_routes(app, settings)
+        try:
+            catalog.start(databases, seconds=settings.catalog_seconds)
+            _check_routes(app, settings)
+        except BaseException:
+            close_app(app)
+            raise
     return app
 
 

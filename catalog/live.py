@@ -152,6 +152,8 @@ class LiveCatalog:
                 return False
             self._procedures[source.name] = reader.read(source.query)
         except Exception as error:
+            if self._closed:
+                return False
             if self.failures.get(source.name) != str(error):
                 log.warning("the catalog of %s can't be read: %s", source.name, error)
             self.failures[source.name] = str(error)

@@ -54,6 +54,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
+        if not item.path.is_relative_to(tests):
+            continue
         place = item.path.relative_to(tests)
         named = {place.as_posix(), place.parts[0]}
         if named.intersection(FAST) and place.name not in NOT_FAST:

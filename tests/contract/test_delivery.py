@@ -23,7 +23,7 @@ def raw(api, path, encoding, **headers):
 
 
 @pytest.mark.parametrize("encoding", DECODE)
-@pytest.mark.parametrize("path", [LARGE, STREAM, "/docs", "/assets/swagger-ui-bundle.js"])
+@pytest.mark.parametrize("path", [LARGE, STREAM, "/openapi.json", "/assets/swagger-ui-bundle.js"])
 def test_a_compressed_response_has_the_same_content(api, path, encoding):
     plain, whole = raw(api, path, "identity")
     assert "Content-Encoding" not in plain.headers

@@ -69,7 +69,7 @@ def test_paths_do_not_make_series(make_app):
 
 
 def test_pool_metrics_match_the_pool(make_app):
-    app = make_app(POOL_MAX_SIZE="3")
+    app = make_app(POOL_MAX_SIZE="3", EXPOSED_SCHEMAS="ELSEWHERE:api")
     client = app.test_client()
     client.get("/customer/123").get_data()
     found = scraped(client)

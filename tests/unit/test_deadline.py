@@ -172,9 +172,10 @@ def test_a_thousand_statements_share_one_thread(watchdog):
 
 
 def test_close_ends_the_thread_and_cancels_nothing(watchdog):
+    before = set(threading.enumerate())
     statement = Statement()
     statement.under(watchdog, 60)
-    thread = next(t for t in threading.enumerate() if t.name == "deadline")
+    (thread,) = set(threading.enumerate()) - before
     watchdog.close()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()

@@ -47,8 +47,12 @@ def test_every_requirement_installs_on_the_oldest(name):
     assert refused == []
 
 
+# Its tests are skipped on the oldest version.
+LATER = {"openapi-python-client"}
+
+
 @pytest.mark.parametrize("name", LISTS)
 def test_every_package_is_listed_for_the_oldest(name):
     lines = (ROOT / name).read_text().splitlines()
     listed = {Requirement(line).name for line in lines if line[:1] not in ("", "#", "-")}
-    assert listed == {requirement.name for requirement in requirements(name)}
+    assert listed - LATER == {requirement.name for requirement in requirements(name)} - LATER
