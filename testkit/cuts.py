@@ -30,7 +30,7 @@ class Place(Enum):
 
 
 class Write(Enum):
-    """What is asked, and where chaos.changes shows it: (Change, the column with the label)."""
+    """A write, and where chaos.changes shows it: (Change, the column with the label)."""
 
     CREATE = ("INSERT", "CustomerName")
     PATCH = ("UPDATE", "PhoneNumber")

@@ -70,7 +70,7 @@ def environment_of(engine: str, run_folder: Path) -> dict[str, str]:
         if not marker.exists():
             _deploy(settings, "WWIF", "--sample")
             _load_trips()
-            # No external table here, and nobody but this login to grant to.
+            # No external table here, and no other login to grant to.
             skipped = ("010_*", "020_*", "090_*")
             _deploy(settings, "TAXI", *(word for name in skipped for word in ("--skip", name)))
             marker.touch()

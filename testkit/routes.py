@@ -20,7 +20,7 @@ NOWHERE = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"
 
 @contextmanager
 def application(folder: Path) -> Iterator[Flask]:
-    """The application in this process, over databases that nobody connects to."""
+    """The application in this process, over databases without connections."""
     environment = {"POSTGRESQLCONNSTR_WWIF": NOWHERE, "POSTGRESQLCONNSTR_TAXI": NOWHERE}
     app = create_app(read_settings({**environment, "LOCAL_DIR": str(folder)}))
     try:

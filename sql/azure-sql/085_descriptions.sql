@@ -22,7 +22,7 @@ EXEC internal.describe_procedure N'get_customers', N'The customers, a page of th
 EXEC internal.describe_procedure N'put_customer', N'Make a customer.';
 EXEC internal.describe_procedure N'put_customers', N'Make many customers, all or none.
 @route POST /customers';
-EXEC internal.describe_procedure N'replace_customer', N'Replace a customer: what is absent has no value.
+EXEC internal.describe_procedure N'replace_customer', N'Replace a customer: an absent member clears its column.
 @route PUT /customer/{CustomerID:int}';
 EXEC internal.describe_procedure N'patch_customer', N'Change a customer: null clears, absent leaves.
 @route PATCH /customer/{CustomerID:int}';

@@ -6,7 +6,7 @@ COMMENT ON FUNCTION web.get_customers(text) IS 'The customers, a page of them or
 COMMENT ON FUNCTION web.put_customer(text) IS 'Make a customer.';
 COMMENT ON FUNCTION web.put_customers(text) IS 'Make many customers, all or none.
 @route POST /customers';
-COMMENT ON FUNCTION web.replace_customer(text) IS 'Replace a customer: what is absent has no value.
+COMMENT ON FUNCTION web.replace_customer(text) IS 'Replace a customer: an absent member clears its column.
 @route PUT /customer/{CustomerID:int}';
 COMMENT ON FUNCTION web.patch_customer(text) IS 'Change a customer: null clears, absent leaves.
 @route PATCH /customer/{CustomerID:int}';

@@ -1,4 +1,4 @@
-"""kill -9 of the server and of PostgreSQL at once, in the midst of writes: nothing told is lost."""
+"""kill -9 of server and PostgreSQL at once, during writes: no acknowledged write is lost."""
 
 import os
 import signal

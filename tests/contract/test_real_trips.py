@@ -1,7 +1,7 @@
 """A month's file of trips, loaded by the command and read through the API.
 
 The file is the taxi commission's where this checkout has it beside it, else one of as many rows
-made here, with the same numbers of trips of the amounts that are asked for.
+made here, with the same numbers of trips of the requested amounts.
 """
 
 import subprocess
