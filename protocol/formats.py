@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Response, current_app, g, request
 
@@ -48,6 +48,12 @@ def compact(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
+class Closable(Protocol):
+    """Rows, or anything else that holds a connection until close()."""
+
+    def close(self) -> None: ...
+
+
 def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
     """A response that streams `rows`, JSON texts, as `media_type`; `columns` are those of CSV.
 
@@ -64,7 +70,7 @@ def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
     return streamed_bytes(rows, (text.encode() for text in encode(rows)), media_type)
 
 
-def streamed_bytes(rows: Rows, chunks: Iterator[bytes], media_type: str) -> Response:
+def streamed_bytes(rows: Closable, chunks: Iterator[bytes], media_type: str) -> Response:
     """A response that streams `chunks`, made of `rows`; a failure aborts it as in streamed()."""
     mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
     last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None

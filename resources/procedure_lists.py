@@ -13,6 +13,7 @@ from database.statement import ResultSet
 from operations.result_body import ENCODED, is_text
 from protocol.authorization import caller_claims
 from protocol.formats import ARROW, CSV, JSON, NDJSON, streamed_bytes
+from protocol.limits import StreamLimit
 from protocol.problems import Problem
 from protocol.rows import UnusableColumns, arrow_stream, csv_text, json_objects, names_of
 from resources.procedure_calls import Call
@@ -32,15 +33,16 @@ def streams(operation: Operation) -> bool:
 
 
 def list_response(call: Call, media_type: str) -> Response:
-    """A list that fits one batch is sent whole; a longer one as its rows arrive."""
+    """A list that fits one batch is sent whole; a longer one as its rows arrive.
+
+    Only the longer one counts as a stream: it holds its connection while the client reads.
+    """
     statement = statements.call(
         call.procedure, call.values, rows_as_json=media_type in (JSON, NDJSON), open_cursor=True
     )
     caller, deadline = caller_claims(), g.deadline
-    rows = current_app.extensions["stream_limit"].begin(
-        lambda: call.manager.stream_rows(
-            call.procedure.qualified, statement, caller=caller, deadline=deadline
-        )
+    rows = call.manager.stream_rows(
+        call.procedure.qualified, statement, caller=caller, deadline=deadline
     )
     try:
         return _response(call, rows, media_type)
@@ -53,20 +55,27 @@ def _response(call: Call, rows: Rows, media_type: str) -> Response:
     batches = iter(rows)
     first = next(batches, [])
     second = next(batches, None)
+    if second is not None:
+        limit: StreamLimit = current_app.extensions["stream_limit"]
+        counted = limit.begin(lambda: rows)
+    else:
+        counted = rows
     arriving = itertools.chain(
         [first] if first else [], [] if second is None else [second], batches
     )
     if is_text([column.name for column in rows.columns]):
         if media_type != JSON:
+            counted.close()
             raise Problem("not-acceptable", f"{call.operation.route} has {JSON} only.")
         if second is not None:
-            return streamed_bytes(rows, _pieces(arriving), JSON)
+            return streamed_bytes(counted, _pieces(arriving), JSON)
     elif media_type != JSON or second is not None:
         try:
             encoded = _encoded(rows, arriving, media_type)
         except UnusableColumns as error:
+            counted.close()
             raise call.breach(str(error)) from None
-        return streamed_bytes(rows, encoded, media_type)
+        return streamed_bytes(counted, encoded, media_type)
     return call.response([ResultSet(rows.columns, first)])
 
 

@@ -58,9 +58,8 @@ def test_a_running_server_revives_a_database_that_was_killed(served, cluster):
     killed = postmaster(cluster)
     os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    name = unique_name()
     while True:
-        response = api.put("/customer", json={"CustomerName": name})
+        response = api.put("/customer", json={"CustomerName": unique_name()})
         # A session of the killed server may still answer once.
         if response.status_code == 201 and postmaster(cluster) != killed:
             break

@@ -90,16 +90,14 @@ def test_no_request_fails_while_the_schema_changes(engine, run, reloading):
                     return found
                 if number % 4 == 3:
                     response = api.get("/answer")
-                    right = response.json() == [{"list_answer": 42}]
+                    right = [{"list_answer": 42}]
                 elif number % 3 == 0:
                     response = api.post("/values/echo", json={"a": client, "b": str(number)})
-                    right = response.json() == [{"a": client, "b": str(number)}]
+                    right = [{"a": client, "b": str(number)}]
                 else:
                     response = api.get(f"/temporary?n={number % 4}")
-                    right = [row["square"] for row in response.json()] == [
-                        n * n for n in range(1, number % 4 + 1)
-                    ]
-                if response.status_code != 200 or not right:
+                    right = [{"square": n * n} for n in range(1, number % 4 + 1)]
+                if response.status_code != 200 or response.json() != right:
                     found.append((response.status_code, response.text))
             return found
 
@@ -115,4 +113,4 @@ def test_no_request_fails_while_the_schema_changes(engine, run, reloading):
         failed = [failure for made in calls for failure in made.result()]
     for number in range(10):
         run(dropped(engine, f"list_changing_{number}"))
-    assert failed == []
+    assert failed == [], failed[:3]
