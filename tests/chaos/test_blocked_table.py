@@ -12,6 +12,9 @@ from testkit.load_client import ask, serve
 from testkit.proxy import Proxy
 from tests.chaos.test_deadline import customers_locked, eventually
 
+# Far below the deadline and the lock's duration, and far above what a busy machine takes.
+AT_ONCE_SECONDS = 1.0
+
 CLIENTS = 60
 DEADLINE = 4.0
 
@@ -45,7 +48,7 @@ def test_health_answers_at_once_and_a_full_queue_refuses_requests(cluster: Embed
                 for path in ("/health/live", "/health/ready") * 10:
                     began = time.monotonic()
                     assert ask(port, "GET", path).status == 200
-                    assert time.monotonic() - began < 0.1
+                    assert time.monotonic() - began < AT_ONCE_SECONDS
                 for thread in threads:
                     thread.join()
             assert set(count) <= {503, 504}
@@ -63,7 +66,7 @@ def test_readiness_does_not_wait_for_a_database_that_is_frozen(cluster: Embedded
             while time.monotonic() < give_up and (not statuses or statuses[-1] == 200):
                 began = time.monotonic()
                 statuses.append(ask(port, "GET", "/health/ready").status)
-                assert time.monotonic() - began < 0.1
+                assert time.monotonic() - began < AT_ONCE_SECONDS
             assert statuses[-1] == 503
             proxy.thaw()
 
