@@ -23,6 +23,8 @@ def limited(cluster: EmbeddedCluster):
 
 def test_calls_wait_for_the_connections_that_the_server_allows(limited: None, manage: Manage):
     manager = manage(max_size=CLIENTS)
+    # A pool without any connection reports the refusal; one that has a connection waits for it.
+    manager.call("web.sleep", '{"seconds":0}')
     with ThreadPoolExecutor(CLIENTS) as crowd:
         calls = [
             crowd.submit(manager.call, "web.sleep", '{"seconds":0.05}') for _ in range(5 * CLIENTS)
