@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections import Counter
@@ -12,8 +13,15 @@ from testkit.load_client import ask, serve
 from testkit.proxy import Proxy
 from tests.chaos.test_deadline import customers_locked, eventually
 
-# Far below the deadline and the lock's duration, and far above what a busy machine takes.
-AT_ONCE_SECONDS = 1.0
+# Of the median response; a busy machine may delay a single one.
+AT_ONCE_SECONDS = 0.1
+LONGEST_SECONDS = 1.0
+
+
+def assert_at_once(seconds: list[float]) -> None:
+    assert statistics.median(seconds) < AT_ONCE_SECONDS
+    assert max(seconds) < LONGEST_SECONDS
+
 
 CLIENTS = 60
 DEADLINE = 4.0
@@ -45,10 +53,12 @@ def test_health_answers_at_once_and_a_full_queue_refuses_requests(cluster: Embed
                 threads = crowd(port, count, slowest)
                 # Four are in the database, 16 wait for a connection, the others are refused.
                 assert eventually(lambda: count[503] == CLIENTS - 20)
+                health: list[float] = []
                 for path in ("/health/live", "/health/ready") * 10:
                     began = time.monotonic()
                     assert ask(port, "GET", path).status == 200
-                    assert time.monotonic() - began < AT_ONCE_SECONDS
+                    health.append(time.monotonic() - began)
+                assert_at_once(health)
                 for thread in threads:
                     thread.join()
             assert set(count) <= {503, 504}
@@ -61,12 +71,13 @@ def test_readiness_does_not_wait_for_a_database_that_is_frozen(cluster: Embedded
         with serve(text, login_timeout_seconds=2) as port:
             assert eventually(lambda: ask(port, "GET", "/health/ready").status == 200)
             proxy.freeze()
-            statuses = []
+            statuses, taken = [], []
             give_up = time.monotonic() + 15.0
             while time.monotonic() < give_up and (not statuses or statuses[-1] == 200):
                 began = time.monotonic()
                 statuses.append(ask(port, "GET", "/health/ready").status)
-                assert time.monotonic() - began < AT_ONCE_SECONDS
+                taken.append(time.monotonic() - began)
+            assert_at_once(taken)
             assert statuses[-1] == 503
             proxy.thaw()
 

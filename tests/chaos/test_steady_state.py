@@ -10,7 +10,7 @@ NOISE_BYTES = 1 << 20
 
 
 def assert_same(before: Holding, after: Holding) -> None:
-    assert after.descriptors <= before.descriptors
+    assert after.descriptors == before.descriptors
     assert after.threads == before.threads
     assert after.resident <= before.resident + NOISE_BYTES
 
