@@ -5,7 +5,7 @@ case-insensitive; the first of duplicate keys counts.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 _ATTRIBUTE = re.compile(r"\s*([^=;{}]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|(?!\{)[^;]*)\s*(?:;|$)")
 
@@ -14,27 +14,32 @@ class ConnectionStringError(ValueError):
     """The text is not a valid connection string. The message never contains its values."""
 
 
+def attributes(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """The matches of `pattern`, one after the other. Raises ConnectionStringError for other text."""
+    position = 0
+    while position < len(text):
+        found = pattern.match(text, position)
+        if found is None:
+            if not text[position:].strip("; \t\r\n"):
+                break
+            raise ConnectionStringError(
+                "A connection string is KEY=value pairs separated by semicolons;"
+                f" character {position + 1} does not start one."
+            )
+        yield found
+        position = found.end()
+
+
 class ConnectionString:
     """A parsed, immutable connection string that keeps its order. Keys are case-insensitive."""
 
     def __init__(self, text: str) -> None:
         self._values: dict[str, str] = {}
-        position = 0
-        text = text.strip().lstrip(";")
-        while position < len(text):
-            found = _ATTRIBUTE.match(text, position)
-            if found is None:
-                if not text[position:].strip("; \t\r\n"):
-                    break
-                raise ConnectionStringError(
-                    "A connection string is KEY=value pairs separated by semicolons;"
-                    f" character {position + 1} does not start one."
-                )
+        for found in attributes(text.strip().lstrip(";"), _ATTRIBUTE):
             key, value = found[1].upper(), found[2].strip()
             if value.startswith("{"):
                 value = value[1:-1].replace("}}", "}")
             self._values.setdefault(key, value)
-            position = found.end()
 
     def get(self, *keys: str) -> str | None:
         """The value of the first of `keys` that is present."""

@@ -9,7 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from database.connect.connection_string import ConnectionString, ConnectionStringError
+from database.connect.connection_string import (
+    ConnectionString,
+    ConnectionStringError,
+    attributes,
+)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -121,16 +125,7 @@ def _read(text: str) -> Mapping[str, str]:
     if keys & {"driver", "dsn"} or not keys & _ADO_ONLY:
         return ConnectionString(text).values
     values: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        found = _ADO_ATTRIBUTE.match(text, position)
-        if found is None:
-            if not text[position:].strip("; \t\r\n"):
-                break
-            raise ConnectionStringError(
-                "A connection string is KEY=value pairs separated by semicolons;"
-                f" character {position + 1} does not start one."
-            )
+    for found in attributes(text, _ADO_ATTRIBUTE):
         key, value = found[1], found[2]
         for mark, end in (('"', '"'), ("'", "'"), ("{", "}")):
             if len(value) > 1 and value.startswith(mark) and value.endswith(end):
@@ -138,7 +133,6 @@ def _read(text: str) -> Mapping[str, str]:
                 break
         # ADO.NET takes the last value of a keyword.
         values[key] = value
-        position = found.end()
     return values
 
 
