@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import itertools
 import queue
-import shutil
 import sys
 import threading
 import time
@@ -24,10 +23,9 @@ from enum import Enum
 from deploy.templates import fill
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from settings import ROOT
-from testkit.cluster import socket_of
+from testkit.cluster import new_cluster, socket_of
 from testkit.cuts import Place, answered
 from testkit.load_client import Reply, ask, serve
-from testkit.places import TESTS
 from testkit.proxy import Direction, How, Proxy
 
 SCRIPTS = (
@@ -71,21 +69,14 @@ class Outcome:
 @contextlib.contextmanager
 def foreign_cluster(name: str) -> Iterator[EmbeddedCluster]:
     """A new cluster in TESTS with the key table and the foreign procedures."""
-    directory = TESTS / name
-    shutil.rmtree(directory, ignore_errors=True)
 
     def prepare(cluster: EmbeddedCluster) -> None:
         for script in SCRIPTS:
             text = script.read_text(encoding="utf-8")
             cluster.run_sql(fill(text, {"AppName": API_ROLE}, engine="postgresql"))
 
-    cluster = EmbeddedCluster(directory, prepare=prepare)
-    cluster.start()
-    try:
+    with new_cluster(name, prepare) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Lane:

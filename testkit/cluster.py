@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedded.cluster import API_ROLE, PORT, EmbeddedCluster
@@ -52,13 +52,20 @@ def fresh_cluster(name: str) -> Iterator[EmbeddedCluster]:
     chaos.changes has one row for each committed change of a customer: Change (INSERT, UPDATE,
     DELETE), CustomerID, CustomerName and PhoneNumber as the change left them.
     """
-    directory = TESTS / name
-    shutil.rmtree(directory, ignore_errors=True)
 
     def prepare(cluster: EmbeddedCluster) -> None:
         deploy_and_fill(cluster)
         cluster.run_sql(LEDGER)
 
+    with new_cluster(name, prepare) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def new_cluster(name: str, prepare: Callable[[EmbeddedCluster], None]) -> Iterator[EmbeddedCluster]:
+    """A new cluster in TESTS, filled by `prepare` and removed at the end."""
+    directory = TESTS / name
+    shutil.rmtree(directory, ignore_errors=True)
     cluster = EmbeddedCluster(directory, prepare=prepare)
     cluster.start()
     try:

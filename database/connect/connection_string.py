@@ -15,7 +15,7 @@ class ConnectionStringError(ValueError):
 
 
 def attributes(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """The matches of `pattern`, one after the other. Raises ConnectionStringError for other text."""
+    """The successive matches of `pattern`. Raises ConnectionStringError for any other text."""
     position = 0
     while position < len(text):
         found = pattern.match(text, position)
