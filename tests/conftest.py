@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+from flask import Flask
+from flask.cli import FlaskGroup
 
+from app import create_app
 from testkit.api_client import Api
 from testkit.engines import ENGINES, environment_of
 from testkit.places import TESTS
 from testkit.secret_watch import SecretWatch, leaks
-from testkit.server import Server
+from testkit.server import Server, bare_environment
 
 # Set by the first process of a run and inherited by the workers of pytest-xdist.
 RUN_FOLDER = "TESTS_RUN_FOLDER"
@@ -144,3 +148,25 @@ def server(engine: str, run_folder: Path) -> Iterator[Server]:
 def api(server: Server) -> Iterator[Api]:
     with Api(server.url) as client:
         yield client
+
+
+@pytest.fixture
+def flask(run_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `flask …` in this process, as the command does, under settings of the test's own."""
+    opened = []
+
+    def make_app() -> Flask:
+        app = create_app()
+        opened.append(app.extensions["databases"])
+        return app
+
+    def run(*words: str, **environment: str) -> Result:
+        environment = {"LOCAL_DIR": str(run_folder), **environment}
+        for name, value in bare_environment(**environment).items():
+            monkeypatch.setenv(name, value)
+        group = FlaskGroup(create_app=make_app, load_dotenv=False)
+        return CliRunner().invoke(group, words, prog_name="flask")
+
+    yield run
+    for databases in opened:
+        databases.close()

@@ -7,15 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from flask import Flask
-from flask.cli import FlaskGroup
 
-from app import create_app
 from database.connect.drivers import Driver
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from testkit.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS
-from testkit.server import bare_environment
 
 
 @pytest.fixture(scope="session")
@@ -28,28 +23,6 @@ def cluster(run_folder: Path) -> Iterator[EmbeddedCluster]:
     cluster.start()
     yield cluster
     cluster.stop()
-
-
-@pytest.fixture
-def flask(run_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run `flask …` in this process, as the command does, under settings of the test's own."""
-    opened = []
-
-    def make_app() -> Flask:
-        app = create_app()
-        opened.append(app.extensions["databases"])
-        return app
-
-    def run(*words: str, **environment: str) -> Result:
-        environment = {"LOCAL_DIR": str(run_folder), **environment}
-        for name, value in bare_environment(**environment).items():
-            monkeypatch.setenv(name, value)
-        group = FlaskGroup(create_app=make_app, load_dotenv=False)
-        return CliRunner().invoke(group, words, prog_name="flask")
-
-    yield run
-    for databases in opened:
-        databases.close()
 
 
 @pytest.fixture

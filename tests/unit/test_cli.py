@@ -8,11 +8,8 @@ import sys
 import time
 
 import pytest
-from click.testing import CliRunner, Result
-from flask import Flask
-from flask.cli import FlaskGroup
+from click.testing import Result
 
-from app import create_app
 from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
 from settings import ROOT
 from testkit.server import bare_environment
@@ -27,28 +24,6 @@ def jwt(**claims: object) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
     return f"{part({'alg': 'none'})}.{part(claims)}.signature"
-
-
-@pytest.fixture
-def flask(run_folder, monkeypatch):
-    """Run `flask …` in this process, as the command does, under settings of the test's own."""
-    opened = []
-
-    def make_app() -> Flask:
-        app = create_app()
-        opened.append(app.extensions["databases"])
-        return app
-
-    def run(*words: str, **environment: str) -> Result:
-        environment = {"LOCAL_DIR": str(run_folder), **environment}
-        for name, value in bare_environment(**environment).items():
-            monkeypatch.setenv(name, value)
-        group = FlaskGroup(create_app=make_app, load_dotenv=False)
-        return CliRunner().invoke(group, words, prog_name="flask")
-
-    yield run
-    for databases in opened:
-        databases.close()
 
 
 # flask token

@@ -7,6 +7,7 @@ import importlib.util
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyodbc
 import pytest
@@ -15,10 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from connection_manager import ConnectionManager
 from testkit.tds.server import TdsServer
 
 LIBRARIES = Path("libs", "linux")
 Connect = Callable[..., pyodbc.Connection]
+Manage = Callable[..., ConnectionManager]
 
 
 @pytest.fixture(scope="session")
@@ -101,3 +104,19 @@ def connect(driver: str, server: TdsServer) -> Iterator[Connect]:
 
 def _quoted(value: str) -> str:
     return "{" + value.replace("}", "}}") + "}" if set(value) & set(";{}") else value
+
+
+@pytest.fixture
+def catalog_manager(driver: str, server: TdsServer) -> Iterator[Manage]:
+    """Makes managers of one connection to the scripted server, for catalog calls."""
+    made: list[ConnectionManager] = []
+
+    def make(**options: Any) -> ConnectionManager:
+        text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=r;PWD=p;Encrypt=no"
+        options = {"deadline_seconds": 5.0, "max_size": 1, **options}
+        made.append(ConnectionManager(text, family="sqlserver", **options))
+        return made[-1]
+
+    yield make
+    for manager in made:
+        assert manager.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -26,13 +25,13 @@ from catalog.statements import (
 )
 from catalog.types import Column as TypeColumn
 from catalog.types import table_of
-from connection_manager import ConnectionManager
 from database.errors import DatabaseError, Kind
 from database.session import CURSORS_KEPT
 from database.statement import Statement
 from testkit.tds.messages import Column
 from testkit.tds.script import Reply, Rows, ServerError
 from testkit.tds.server import TdsServer
+from tests.wire.conftest import Manage
 
 KEY = RequestKey("k-Ł", "0" * 64)
 CALLER = json.dumps({"subject": "Łódź"})
@@ -43,7 +42,6 @@ LINES = table_of(
         for name, kind in (("Item", "nvarchar(20)"), ("Price", "decimal(10,2)"), ("Raw", "image"))
     ),
 )
-Manage = Callable[..., ConnectionManager]
 
 
 def procedure(name: str, *parameters: tuple[str, str], outputs: tuple[str, ...] = ()) -> Procedure:
@@ -73,21 +71,6 @@ STATEMENTS = {
 }
 
 
-@pytest.fixture
-def manage(driver: str, server: TdsServer) -> Iterator[Manage]:
-    made: list[ConnectionManager] = []
-
-    def make(**options: Any) -> ConnectionManager:
-        text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=r;PWD=p;Encrypt=no"
-        options = {"deadline_seconds": 5.0, "max_size": 1, **options}
-        made.append(ConnectionManager(text, family="sqlserver", **options))
-        return made[-1]
-
-    yield make
-    for manager in made:
-        assert manager.close()
-
-
 # The text
 
 
@@ -112,8 +95,8 @@ def test_a_keyed_batch_ends_its_transaction_after_any_error(name: str):
 # What is sent
 
 
-def test_a_typed_read_is_one_round_trip(server: TdsServer, manage: Manage):
-    manager = manage()
+def test_a_typed_read_is_one_round_trip(server: TdsServer, catalog_manager: Manage):
+    manager = catalog_manager()
     manager.execute("api.get_order", STATEMENTS["read"])
     before = len(server.requests)
     manager.execute("api.get_order", STATEMENTS["read"])
@@ -134,9 +117,9 @@ def test_a_typed_read_is_one_round_trip(server: TdsServer, manage: Manage):
     ],
 )
 def test_what_is_omitted_is_not_sent_and_null_is_a_literal(
-    server: TdsServer, manage: Manage, given: dict[str, Any], sent: str
+    server: TdsServer, catalog_manager: Manage, given: dict[str, Any], sent: str
 ):
-    manage().execute("api.create_order", call(CREATE, given))
+    catalog_manager().execute("api.create_order", call(CREATE, given))
     (request,) = server.executions
     assert (request.kind, request.statement) == ("prepexec" if "@P" in sent else "batch", sent)
 
@@ -160,9 +143,9 @@ def test_what_is_omitted_is_not_sent_and_null_is_a_literal(
     ids=str,
 )
 def test_values_arrive_as_they_were_sent(
-    server: TdsServer, manage: Manage, value: Any, kind: str | None
+    server: TdsServer, catalog_manager: Manage, value: Any, kind: str | None
 ):
-    manage().execute("api.put", Statement("EXEC api.put @v = ?;", (value,)))
+    catalog_manager().execute("api.put", Statement("EXEC api.put @v = ?;", (value,)))
     (request,) = server.executions
     assert request.values == (value,)
     if kind:
@@ -171,8 +154,8 @@ def test_values_arrive_as_they_were_sent(
     assert described == []
 
 
-def test_a_table_is_one_parameter_that_openjson_reads(server: TdsServer, manage: Manage):
-    manage().execute("api.create_order", STATEMENTS["table"])
+def test_a_table_is_one_parameter_that_openjson_reads(server: TdsServer, catalog_manager: Manage):
+    catalog_manager().execute("api.create_order", STATEMENTS["table"])
     (request,) = server.executions
     assert json.loads(request.values[0]) == [["x", "1.50", "AA=="]]
     assert request.statement.startswith(
@@ -182,10 +165,12 @@ def test_a_table_is_one_parameter_that_openjson_reads(server: TdsServer, manage:
     assert request.statement.endswith("EXEC [api].[create_order] @lines = @table0;")
 
 
-def test_outputs_come_through_a_select_after_the_procedures_rows(server: TdsServer, manage: Manage):
+def test_outputs_come_through_a_select_after_the_procedures_rows(
+    server: TdsServer, catalog_manager: Manage
+):
     outputs = Rows((Column("Total", "int"), Column("Rest", "int")), [(3, None)])
     server.on_execute(lambda _: Reply(Rows((Column("OrderID", "int"),), [(1,), (2,)]), outputs))
-    rows, found = manage().execute("api.count_orders", STATEMENTS["outputs"])
+    rows, found = catalog_manager().execute("api.count_orders", STATEMENTS["outputs"])
     assert len(rows.rows) == 2
     assert (found.names, tuple(found.rows[0])) == (("Total", "Rest"), (3, None))
     (request,) = server.executions
@@ -196,17 +181,19 @@ def test_outputs_come_through_a_select_after_the_procedures_rows(server: TdsServ
     assert request.values == (7, "x")
 
 
-def test_several_result_sets_are_kept_apart_and_empty_ones_too(server: TdsServer, manage: Manage):
+def test_several_result_sets_are_kept_apart_and_empty_ones_too(
+    server: TdsServer, catalog_manager: Manage
+):
     first, second = Rows((Column("a", "int"),), []), Rows((Column("b", "bit"),), [(True,)])
     server.on_execute(lambda _: Reply(first, second))
-    found = manage().execute("api.get_all", call(procedure("get_all"), {}))
+    found = catalog_manager().execute("api.get_all", call(procedure("get_all"), {}))
     assert [(result.names, len(result.rows)) for result in found] == [(("a",), 0), (("b",), 1)]
 
 
 def test_the_caller_travels_with_a_statement_as_text_that_a_session_keeps(
-    server: TdsServer, manage: Manage
+    server: TdsServer, catalog_manager: Manage
 ):
-    manage().execute("api.get_order", STATEMENTS["read"], caller=CALLER)
+    catalog_manager().execute("api.get_order", STATEMENTS["read"], caller=CALLER)
     (request,) = server.executions
     assert request.declared == "@P1 nvarchar(4000),@P2 int,@P3 nvarchar(max)"
     assert request.values == (CALLER, 1, "2026-01-31")
@@ -217,9 +204,9 @@ def test_the_caller_travels_with_a_statement_as_text_that_a_session_keeps(
 
 
 def test_a_keyed_write_is_one_round_trip_and_storing_its_response_another(
-    server: TdsServer, manage: Manage
+    server: TdsServer, catalog_manager: Manage
 ):
-    manager = manage()
+    manager = catalog_manager()
     for _ in range(2):
         manager.execute("api.create_order", STATEMENTS["keyed"], repeatable=True)
         manager.execute("api.create_order", STATEMENTS["keep"], repeatable=True)
@@ -230,21 +217,21 @@ def test_a_keyed_write_is_one_round_trip_and_storing_its_response_another(
     assert len(server.connections) == 1
 
 
-def test_a_replay_is_recognized_by_its_first_column(server: TdsServer, manage: Manage):
+def test_a_replay_is_recognized_by_its_first_column(server: TdsServer, catalog_manager: Manage):
     columns = (Column(REPLAY_COLUMN, "int"), Column("Digest"), Column("Status", "int"))
     server.on_execute(lambda _: Reply(Rows(columns, [(1, "0" * 64, 201)])))
-    (found,) = manage().execute("api.create_order", STATEMENTS["keyed"])
+    (found,) = catalog_manager().execute("api.create_order", STATEMENTS["keyed"])
     assert found.columns[0].name == REPLAY_COLUMN
     assert tuple(found.rows[0]) == (1, "0" * 64, 201)
 
 
 @pytest.mark.parametrize("number", [266, 3902, 3903, TRANSACTION_BROKEN])
 def test_a_changed_transaction_is_an_error_even_after_the_rows_and_loses_its_connection(
-    server: TdsServer, manage: Manage, number: int
+    server: TdsServer, catalog_manager: Manage, number: int
 ):
     rows = Rows((Column("OrderID", "int"),), [(1,)])
     server.on_execute(lambda _: Reply(rows, ServerError(number, "The transaction count.")))
-    manager = manage()
+    manager = catalog_manager()
     with pytest.raises(DatabaseError) as raised:
         manager.execute("api.create_order", STATEMENTS["keyed"], repeatable=True)
     assert (raised.value.kind, raised.value.native) == (Kind.TRANSACTION, number)
@@ -252,8 +239,10 @@ def test_a_changed_transaction_is_an_error_even_after_the_rows_and_loses_its_con
     assert manager.stats().size == 0
 
 
-def test_a_write_that_is_cut_is_repeated_with_its_key_only(server: TdsServer, manage: Manage):
-    manager = manage()
+def test_a_write_that_is_cut_is_repeated_with_its_key_only(
+    server: TdsServer, catalog_manager: Manage
+):
+    manager = catalog_manager()
     server.replies += [Reply(cut_after=0), Reply(), Reply(cut_after=0)]
     assert manager.execute("api.create_order", STATEMENTS["keyed"], repeatable=True) == []
     assert [r.values for r in server.executions] == [STATEMENTS["keyed"].values] * 2
@@ -266,8 +255,10 @@ def test_a_write_that_is_cut_is_repeated_with_its_key_only(server: TdsServer, ma
 # Kept cursors
 
 
-def test_the_least_recently_used_statement_is_closed_first(server: TdsServer, manage: Manage):
-    manager = manage()
+def test_the_least_recently_used_statement_is_closed_first(
+    server: TdsServer, catalog_manager: Manage
+):
+    manager = catalog_manager()
     texts = [f"EXEC api.p{n} @v = ?;" for n in range(CURSORS_KEPT + 1)]
     for text in texts[:-1]:
         manager.execute("api.p", Statement(text, (1,)))
@@ -283,8 +274,10 @@ def test_the_least_recently_used_statement_is_closed_first(server: TdsServer, ma
     assert texts[1] not in kept
 
 
-def test_a_failed_statement_leaves_its_cursor_fit_for_the_next(server: TdsServer, manage: Manage):
-    manager = manage()
+def test_a_failed_statement_leaves_its_cursor_fit_for_the_next(
+    server: TdsServer, catalog_manager: Manage
+):
+    manager = catalog_manager()
     server.replies.append(Reply(ServerError(547, "The INSERT conflicted.")))
     with pytest.raises(DatabaseError):
         manager.execute("api.create_order", STATEMENTS["keyed"])

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from connection_manager import ConnectionManager
 from database.errors import DatabaseError, Kind
 from database.statement import Statement
 from protocol.rows import arrow_stream, csv_text, json_objects
 from testkit.tds.messages import Column
 from testkit.tds.script import Reply, Rows, ServerError
 from testkit.tds.server import TdsServer
+from tests.wire.conftest import Manage
 
 READ = Statement("EXEC [api].[get_values];")
-Manage = Callable[..., ConnectionManager]
 
 # (type, value on the server, value in Python, JSON)
 VALUES: list[tuple[str, Any, Any, str]] = [
@@ -79,29 +77,14 @@ VALUES: list[tuple[str, Any, Any, str]] = [
 ]
 
 
-@pytest.fixture
-def manage(driver: str, server: TdsServer) -> Iterator[Manage]:
-    made: list[ConnectionManager] = []
-
-    def make(**options: float) -> ConnectionManager:
-        text = f"DRIVER={driver};SERVER=127.0.0.1,{server.port};UID=r;PWD=p;Encrypt=no"
-        options = {"deadline_seconds": 5.0, "max_size": 1, **options}
-        made.append(ConnectionManager(text, family="sqlserver", **options))
-        return made[-1]
-
-    yield make
-    for manager in made:
-        assert manager.close()
-
-
 @pytest.mark.parametrize("case", VALUES, ids=[f"{v[0]}-{n}" for n, v in enumerate(VALUES)])
 def test_each_type_becomes_one_value(
-    server: TdsServer, manage: Manage, case: tuple[str, Any, Any, str]
+    server: TdsServer, catalog_manager: Manage, case: tuple[str, Any, Any, str]
 ):
     kind, given, expected, json = case
     column = Column("v", kind)
     server.on_execute(lambda _: Reply(Rows((column, Column("after", "int")), [(given, 1)])))
-    (found,) = manage().execute("api.get_values", READ)
+    (found,) = catalog_manager().execute("api.get_values", READ)
     value, after = found.rows[0]
     assert after == 1
     expected = Decimal(given) if expected is None else expected
@@ -111,23 +94,23 @@ def test_each_type_becomes_one_value(
 
 
 def test_a_variant_that_the_driver_cannot_read_is_an_error_with_its_remedy(
-    server: TdsServer, manage: Manage
+    server: TdsServer, catalog_manager: Manage
 ):
     server.on_execute(lambda _: Reply(Rows((Column("v", "sql_variant"),), [(7,)])))
     with pytest.raises(DatabaseError) as raised:
-        manage().execute("api.get_values", READ)
+        catalog_manager().execute("api.get_values", READ)
     assert (raised.value.kind, raised.value.sqlstate) == (Kind.FAULTY, "HY106")
     assert "cast the column" in raised.value.said
 
 
 @pytest.mark.parametrize("kind", sorted({v[0] for v in VALUES} - {"sql_variant"}))
-def test_null_is_none_in_every_type(server: TdsServer, manage: Manage, kind: str):
+def test_null_is_none_in_every_type(server: TdsServer, catalog_manager: Manage, kind: str):
     server.on_execute(lambda _: Reply(Rows((Column("v", kind),), [(None,)])))
-    (found,) = manage().execute("api.get_values", READ)
+    (found,) = catalog_manager().execute("api.get_values", READ)
     assert [tuple(row) for row in found.rows] == [(None,)]
 
 
-def test_a_stream_of_typed_rows_is_csv_and_arrow(server: TdsServer, manage: Manage):
+def test_a_stream_of_typed_rows_is_csv_and_arrow(server: TdsServer, catalog_manager: Manage):
     import pyarrow as pa
 
     kinds = ("int", "decimal(10,2)", "bit", "datetimeoffset(3)", "uniqueidentifier", "varbinary(4)")
@@ -135,7 +118,7 @@ def test_a_stream_of_typed_rows_is_csv_and_arrow(server: TdsServer, manage: Mana
     row = (1, "2.50", True, "2026-01-31 13:45:00.5+01:00", "6F9619FF-8B86-D011-B42D-00C04FC964FF")
     many = 1000
     server.on_execute(lambda _: Reply(Rows(columns, [(*row, b"\x01")] * many)))
-    manager = manage()
+    manager = catalog_manager()
     rows = manager.stream_rows("api.get_values", READ)
     text = "".join(csv_text([c.name for c in rows.columns], rows)).splitlines()
     line = "1,2.50,true,2026-01-31T13:45:00.5+01:00,6f9619ff-8b86-d011-b42d-00c04fc964ff,AQ=="
@@ -149,9 +132,11 @@ def test_a_stream_of_typed_rows_is_csv_and_arrow(server: TdsServer, manage: Mana
     assert table.slice(0, 1).to_pylist()[0]["c3"] == "2026-01-31T13:45:00.5+01:00"
 
 
-def test_a_stream_read_to_its_end_leaves_a_clean_connection(server: TdsServer, manage: Manage):
+def test_a_stream_read_to_its_end_leaves_a_clean_connection(
+    server: TdsServer, catalog_manager: Manage
+):
     server.on_execute(lambda _: Reply(Rows((Column("v", "int"),), [(n,) for n in range(500)])))
-    manager = manage()
+    manager = catalog_manager()
     for _ in range(3):
         assert sum(map(len, manager.stream_rows("api.get_values", READ))) == 500
     assert len(server.connections) == 1
@@ -160,18 +145,18 @@ def test_a_stream_read_to_its_end_leaves_a_clean_connection(server: TdsServer, m
 
 @pytest.mark.parametrize("rows", [1, 500])
 def test_an_error_after_the_rows_of_a_stream_is_raised(
-    server: TdsServer, manage: Manage, rows: int
+    server: TdsServer, catalog_manager: Manage, rows: int
 ):
     part = Rows((Column("v", "int"),), [(n,) for n in range(rows)])
     server.on_execute(lambda _: Reply(part, ServerError(8134, "Divide by zero.")))
     with pytest.raises(DatabaseError) as raised:
-        [*manage().stream_rows("api.get_values", READ)]
+        [*catalog_manager().stream_rows("api.get_values", READ)]
     assert raised.value.native == 8134
 
 
-def test_a_stream_closed_early_leaves_no_connection(server: TdsServer, manage: Manage):
+def test_a_stream_closed_early_leaves_no_connection(server: TdsServer, catalog_manager: Manage):
     server.on_execute(lambda _: Reply(Rows((Column("v", "int"),), [(n,) for n in range(5000)])))
-    manager = manage()
+    manager = catalog_manager()
     rows = manager.stream_rows("api.get_values", READ)
     next(iter(rows))
     rows.close()
