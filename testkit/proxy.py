@@ -195,6 +195,8 @@ class Proxy:
         self._ringer.send(b"!")
         self._thread.join()
         self._ringer.close()
+        # Not in the thread: it may end before the byte above is sent.
+        self._bell.close()
 
     def __enter__(self) -> Proxy:
         return self
@@ -241,7 +243,6 @@ class Proxy:
                 self._sever(link, How.FIN)
             if self._listener is not None:
                 self._listener.close()
-            self._bell.close()
 
     def _turn(self) -> None:
         now = time.monotonic()
