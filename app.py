@@ -96,12 +96,20 @@ class Application(Flask):
         match: Match | None = g.get("match")
         if match is None:
             return super().dispatch_request()
+        catalog: CatalogRoutes = self.extensions["catalog"]
+        catalog.live.touch()
         if match.operation is None:
             known_path = isinstance(request.routing_exception, MethodNotAllowed)
             # No route of a catalog has an empty segment.
             path = request.environ["PATH_INFO"]
             no_route = path.endswith("/") or "//" in path
-            if known_path or no_route or isinstance(match.failure, NotFound):
+            if known_path or no_route:
+                return super().dispatch_request()
+            # Only now is the caller authorized to make the server read a catalog, and to wait.
+            match = g.match = catalog.match_after_read(request.path, request.method)
+            if match.route is not None:
+                request_record(request.environ).route = match.route
+            if isinstance(match.failure, NotFound):
                 return super().dispatch_request()
             if request.method == "OPTIONS" and isinstance(match.failure, MethodNotAllowed):
                 return Response(headers={"Allow": ", ".join(match.failure.valid_methods or ())})

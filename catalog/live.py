@@ -108,7 +108,8 @@ class LiveCatalog:
 
     def wait_until_read(self, seconds: float) -> None:
         """Wait for the first read, if it has not ended."""
-        self._read_once.wait(seconds)
+        if self._sources:
+            self._read_once.wait(seconds)
 
     def wait_until_up_to_date(self, seconds: float) -> None:
         """Wait for the read that touch() began, if any."""

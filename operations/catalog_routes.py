@@ -69,14 +69,18 @@ class CatalogRoutes:
         """The routes of all operations, such as /order/{OrderID}."""
         return {operation.route for operation in self.live.current.operations}
 
+    def match_after_read(self, path: str, method: str) -> Match:
+        """match(), after a due read of the catalog, for which it waits a moment."""
+        self.live.touch()
+        self.live.wait_until_read(FIRST_READ_SECONDS)
+        self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
+        return self.match(path, method)
+
     def match(self, path: str, method: str) -> Match:
         """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""
-        self.live.touch()
-        if self.live.unread:
-            self.live.wait_until_read(FIRST_READ_SECONDS)
         try:
             method = "GET" if method == "HEAD" else method
-            operation, texts = self._find(path, method)
+            operation, texts = self._map.bind("").match(path, method=method)
         except MethodNotAllowed as failure:
             return Match(failure=MethodNotAllowed(self._with_options(failure)))
         except HTTPException as failure:
@@ -99,13 +103,6 @@ class CatalogRoutes:
     @staticmethod
     def _with_options(error: MethodNotAllowed) -> list[str]:
         return sorted({*(error.valid_methods or ()), "OPTIONS"})
-
-    def _find(self, path: str, method: str) -> tuple[Operation, Mapping[str, Any]]:
-        try:
-            return self._map.bind("").match(path, method=method)
-        except (NotFound, MethodNotAllowed):
-            self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
-            return self._map.bind("").match(path, method=method)
 
     def _changed(self, catalog: Catalog) -> None:
         rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]
