@@ -256,9 +256,10 @@ class PostgreSQL:
 
 
 def _end_fetching(cursor: pyodbc.Cursor) -> None:
-    """End the transaction of a PostgreSQL cursor. After an error or an early close it stays open,
-    and its connection has to be evicted."""
-    cursor.connection.rollback()
+    """Commit the transaction of a PostgreSQL cursor: a list function may write, an audit row for
+    example. After an error or an early close it stays open, and its connection has to be evicted.
+    """
+    cursor.connection.commit()
     cursor.connection.autocommit = True
 
 

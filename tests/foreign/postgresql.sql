@@ -205,6 +205,8 @@ CREATE PROCEDURE shop.add_mark(label varchar(60)) LANGUAGE sql AS 'INSERT INTO s
 CREATE TYPE shop.list_marks_row AS (label varchar);
 CREATE FUNCTION shop.list_marks(label varchar(60)) RETURNS SETOF shop.list_marks_row
 LANGUAGE sql STABLE AS 'SELECT m.label FROM shop.marks m WHERE m.label = $1';
+CREATE FUNCTION shop.search_watched(label varchar(60), upto int) RETURNS TABLE (n int)
+LANGUAGE sql AS 'INSERT INTO shop.marks VALUES ($1); SELECT generate_series(1, $2)';
 -- Overloads, which PostgreSQL alone has.
 CREATE FUNCTION shop.list_over(a int) RETURNS TABLE (n int) LANGUAGE sql STABLE AS 'SELECT 1';
 CREATE FUNCTION shop.list_over(a text, b int) RETURNS TABLE (n int) LANGUAGE sql STABLE AS 'SELECT 1';

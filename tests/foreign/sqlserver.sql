@@ -554,6 +554,14 @@ BEGIN
     SELECT label FROM shop.marks WHERE label = @label;
 END;
 GO
+CREATE OR ALTER PROCEDURE shop.search_watched @label nvarchar(60), @upto int
+AS
+BEGIN
+    SET NOCOUNT ON;
+    INSERT INTO shop.marks (label) VALUES (@label);
+    EXEC shop.list_numbers @upto;
+END;
+GO
 -- What PostgreSQL lacks: rows together with outputs, and columns of one name or none.
 CREATE OR ALTER PROCEDURE shop.get_summary @upto int, @rows_found int OUTPUT
 AS

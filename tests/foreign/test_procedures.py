@@ -324,6 +324,13 @@ def test_a_list_has_all_its_rows_in_every_format(api, rows):
     assert (float(arrow[0]["half"]), arrow[0]["name"]) == (0.5, "number 1")
 
 
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+def test_what_a_list_writes_is_kept(api, rows):
+    label = unique_name()
+    assert len(api.get("/watched", params={"label": label, "upto": rows}).json()) == rows
+    assert marks(api, label) == 1
+
+
 def test_a_short_list_has_a_length_and_a_long_one_is_streamed(api):
     assert "Content-Length" in api.get("/numbers?upto=10").headers
     assert api.get("/numbers?upto=5000").headers["Transfer-Encoding"] == "chunked"
