@@ -141,7 +141,8 @@ def _t_sql(procedure: Procedure, values: Mapping[str, Any], key: RequestKey | No
 def _t_sql_variables(
     procedure: Procedure, values: Mapping[str, Any]
 ) -> tuple[str, tuple[Any, ...]]:
-    """Variables for outputs and tables, for which EXEC takes no parameter markers."""
+    """Variables for outputs and tables, for which EXEC takes no parameter markers, and for a
+    datetimeoffset: Babelfish converts text to one in an assignment, but not in EXEC's argument."""
     text = ""
     found: list[Any] = []
     for n, parameter in enumerate(procedure.outputs):
@@ -157,6 +158,9 @@ def _t_sql_variables(
             f" INSERT @table{n} ({columns}) SELECT {columns} FROM OPENJSON(?) WITH ({typed}); "
         )
         found.append(_json_rows(values[parameter.name]))
+    for n, parameter in enumerate(_with_offset(procedure, values)):
+        text += f"DECLARE @moment{n} {parameter.type.sql} = ?; "
+        found.append(values[parameter.name])
     return text, tuple(found)
 
 
@@ -166,13 +170,14 @@ def _t_sql_arguments(
     arguments: list[str] = []
     found: list[Any] = []
     outputs = {p.name: n for n, p in enumerate(procedure.outputs)}
-    tables = {p.name: n for n, p in enumerate(_tables(procedure, values))}
+    variables = {p.name: f"@table{n}" for n, p in enumerate(_tables(procedure, values))}
+    variables |= {p.name: f"@moment{n}" for n, p in enumerate(_with_offset(procedure, values))}
     for parameter in procedure.parameters:
         name = parameter.name
         if name in outputs:
             arguments.append(f"@{name} = @out{outputs[name]} OUTPUT")
-        elif name in tables:
-            arguments.append(f"@{name} = @table{tables[name]}")
+        elif name in variables:
+            arguments.append(f"@{name} = {variables[name]}")
         elif name in values:
             # For None as a parameter the driver would ask the server for its type, one more trip.
             arguments.append(f"@{name} = {'NULL' if values[name] is None else '?'}")
@@ -182,11 +187,18 @@ def _t_sql_arguments(
 
 
 def _tables(procedure: Procedure, values: Mapping[str, Any]) -> list[Parameter]:
-    return [
-        p
-        for p in procedure.parameters
-        if p.type.kind is Kind.TABLE and values.get(p.name) is not None
-    ]
+    return _given(procedure, values, Kind.TABLE)
+
+
+def _with_offset(procedure: Procedure, values: Mapping[str, Any]) -> list[Parameter]:
+    outputs = procedure.outputs
+    moments = _given(procedure, values, Kind.TIMESTAMPTZ)
+    return [p for p in moments if p not in outputs]
+
+
+def _given(procedure: Procedure, values: Mapping[str, Any], kind: Kind) -> list[Parameter]:
+    parameters = procedure.parameters
+    return [p for p in parameters if p.type.kind is kind and values.get(p.name) is not None]
 
 
 def _json_column(place: int, column: Column) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from testkit.engines import CONNECTION_STRING
 from testkit.server import Server, bare_environment
 
 SCRIPTS = Path(__file__).parent
+CATALOG_SECONDS = 60
+# So many connections reach both workers.
+WORKERS_FOUND = 8
 SERVED = {"EXPOSED_SCHEMAS": "shop", "AUTH": "none"}
 
 
@@ -78,7 +82,18 @@ def shop(engine: str, run_folder: Path) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def server(engine: str, run_folder: Path, shop: dict[str, str]) -> Iterator[Server]:
     with Server(run_folder / f"shop-{engine}", **SERVED, **shop) as running:
+        for _ in range(WORKERS_FOUND):
+            wait_until_read(running)
         yield running
+
+
+def wait_until_read(server: Server) -> None:
+    """Wait until a worker has read the catalog: a cold engine may take longer than a start waits.
+    An answer of 503 takes its moment itself."""
+    until = time.monotonic() + CATALOG_SECONDS
+    with Api(server.url) as client:
+        while client.get("/nulls").status_code == 503:
+            assert time.monotonic() < until
 
 
 @pytest.fixture
