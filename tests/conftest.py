@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.cli import FlaskGroup
+from hypothesis import HealthCheck, settings
 
 from app import create_app
 from testkit.api_client import Api
@@ -38,6 +39,9 @@ NOT_FAST = {
     *("test_documents_site.py", "test_sql_scripts.py", "test_suite.py", "test_taxi_file.py"),
 }
 WATCH = pytest.StashKey[SecretWatch]()
+# A busy machine makes examples slowly, which is no fault of what is tested.
+settings.register_profile("suite", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("suite")
 
 
 def pytest_configure() -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from catalog import statements
 from catalog.binding import bind
 from catalog.discovery import reader_of
 from catalog.operations import build
@@ -107,8 +108,8 @@ def test_values_arrive_in_sql_server_as_they_were_sent(sqlserver):
     (operation, _) = build(procedures).operations
     values, faults = bind(operation, {}, [], T_SQL_BODY)
     assert faults == ()
-    named = ", ".join(f"@{name} = ?" for name in values)
-    row = query(f"EXEC {operation.procedure.call_name} {named}", *values.values())[0]
+    statement = statements.call(operation.procedure, values)
+    row = query(statement.text, *statement.values)[0]
     assert tuple(row) == (
         *(7, -(2**63), "12345678901234567890.123456789", 1.5e-300, True, BODY["t"]),
         *("6f9619ff-8b86-d011-b42d-00c04fc964ff", dt.date(1, 1, 1), "13:45:00.123456"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -21,8 +22,6 @@ from testkit.server import Server, bare_environment
 
 SCRIPTS = Path(__file__).parent
 CATALOG_SECONDS = 60
-# So many connections reach both workers.
-WORKERS_FOUND = 8
 SERVED = {"EXPOSED_SCHEMAS": "shop", "AUTH": "none"}
 
 
@@ -81,19 +80,26 @@ def shop(engine: str, run_folder: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def server(engine: str, run_folder: Path, shop: dict[str, str]) -> Iterator[Server]:
-    with Server(run_folder / f"shop-{engine}", **SERVED, **shop) as running:
-        for _ in range(WORKERS_FOUND):
-            wait_until_read(running)
+    with serving(run_folder / f"shop-{engine}", **shop) as running:
         yield running
 
 
-def wait_until_read(server: Server) -> None:
-    """Wait until a worker has read the catalog: a cold engine may take longer than a start waits.
-    An answer of 503 takes its moment itself."""
+@contextlib.contextmanager
+def serving(folder: Path, *, workers: int = 2, **settings: str) -> Iterator[Server]:
+    """A server whose workers have read the catalog."""
+    with Server(folder, workers=workers, **SERVED, **settings) as running:
+        wait_until_read(running.url, workers)
+        yield running
+
+
+def wait_until_read(url: str, workers: int) -> None:
+    """A cold engine takes longer than a start waits. Each 503 takes a second or two itself."""
     until = time.monotonic() + CATALOG_SECONDS
-    with Api(server.url) as client:
-        while client.get("/nulls").status_code == 503:
-            assert time.monotonic() < until
+    # So many connections reach every worker.
+    for _ in range(4 * workers):
+        with Api(url) as client:
+            while client.get("/nulls").status_code == 503:
+                assert time.monotonic() < until
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import pytest
 from connection_manager import ConnectionManager
 from protocol.key_cleaner import KeyCleaner
 from testkit.api_client import Api, assert_problem, unique_name
-from testkit.server import Server
-from tests.foreign.conftest import SERVED, family_and_text
+from tests.foreign.conftest import family_and_text, serving
 
 # A row of an order without its texts has about 55.
 LIMIT = 110
@@ -20,7 +19,7 @@ def limited(engine, run_folder, shop, worker_id):
     folder = run_folder / f"keys-{engine}-{worker_id}"
     more = {"MAX_STORED_RESPONSE_BYTES": str(LIMIT), "PROCEDURE_MESSAGES": "yes"}
     more["CSV_FORMULAS"] = "escape"
-    with Server(folder, workers=1, **SERVED, **shop, **more) as server, Api(server.url) as api:
+    with serving(folder, workers=1, **shop, **more) as server, Api(server.url) as api:
         yield api
 
 

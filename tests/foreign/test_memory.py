@@ -8,7 +8,7 @@ import pytest
 
 from testkit.api_client import Api
 from testkit.observed_server import serve
-from tests.foreign.conftest import SERVED
+from tests.foreign.conftest import SERVED, wait_until_read
 
 ROWS = {"json": 1_000_000, "ndjson": 200_000, "csv": 200_000, "arrow": 200_000}
 # A million rows of this list are 60 MB of JSON, and several times that as Python objects.
@@ -26,6 +26,7 @@ def single(engine, run_folder, shop):
     folder = run_folder / f"memory-{engine}"
     settings = {**SERVED, **shop, "CATALOG_SECONDS": "86400"}
     with serve(run_folder / f"{folder.name}.log", folder, workers=1, **settings) as served:
+        wait_until_read(f"http://127.0.0.1:{served.port}", workers=1)
         yield served
 
 

@@ -13,8 +13,7 @@ from database.connect.drivers import Driver
 from embedded.cluster import API_ROLE, OWNER
 from testkit.api_client import Api
 from testkit.engines import CONNECTION_STRING, LOGIN_TIMEOUT_SECONDS
-from testkit.server import Server
-from tests.foreign.conftest import SERVED
+from tests.foreign.conftest import serving
 
 CHANGES, CLIENTS, WORKERS = 200, 32, 3
 SERVED_WITHIN_SECONDS = 2.0
@@ -34,7 +33,7 @@ def run(engine, shop):
 
 @pytest.fixture
 def reloading(engine, folder, shop):
-    with Server(folder, workers=WORKERS, CATALOG_SECONDS="1", **SERVED, **shop) as server:
+    with serving(folder, workers=WORKERS, CATALOG_SECONDS="1", **shop) as server:
         yield server
 
 

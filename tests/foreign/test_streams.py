@@ -5,14 +5,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from testkit.api_client import Api
-from testkit.server import Server
-from tests.foreign.conftest import SERVED
+from tests.foreign.conftest import serving
 
 CLIENTS, READS = 16, 5
 
 
 def test_short_lists_at_the_same_time_are_not_limited(folder, shop):
-    with Server(folder, workers=1, MAX_STREAMS="1", **SERVED, **shop) as server:
+    with serving(folder, workers=1, MAX_STREAMS="1", **shop) as server:
 
         def read(_: int) -> set[int]:
             with Api(server.url) as api:
