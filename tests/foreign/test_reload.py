@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -61,21 +62,30 @@ def dropped(engine: str, name: str) -> str:
 
 
 def test_a_new_procedure_is_served_by_all_workers_soon_after_its_creation(engine, run, reloading):
-    run(dropped(engine, "list_new"))
     with Api(reloading.url) as api:
-        assert api.get("/answer").status_code == 200
-        run(created(engine, "list_new", 1))
-        began = time.monotonic()
-        right = 0
-        # Connections of their own reach every worker; a 404 makes a worker read its catalog.
-        while right < 10 * WORKERS and time.monotonic() - began < 30:
-            response = api.get("/new", headers={"Connection": "close"})
-            right = right + 1 if response.status_code == 200 else 0
-            if right == 1:
-                first_of_all = time.monotonic() - began
-        run(dropped(engine, "list_new"))
-    assert right == 10 * WORKERS
-    assert first_of_all < SERVED_WITHIN_SECONDS
+        # The first round is not timed: Babelfish parses a connection's first queries for seconds.
+        for name in ("list_first", "list_second"):
+            run(dropped(engine, name))
+            assert api.get("/answer").status_code == 200
+            run(created(engine, name, 1))
+            path = f"/{name.removeprefix('list_')}"
+            served_within = seconds_until_served(api, path)
+            run(dropped(engine, name))
+    assert served_within < SERVED_WITHIN_SECONDS
+
+
+def seconds_until_served(api: Api, path: str) -> float:
+    """Until the first of many responses of 200 in a row, by all workers."""
+    began = time.monotonic()
+    right, first = 0, math.inf
+    # Connections of their own reach every worker; a 404 makes a worker read its catalog.
+    while right < 10 * WORKERS:
+        assert time.monotonic() - began < 30
+        response = api.get(path, headers={"Connection": "close"})
+        right = right + 1 if response.status_code == 200 else 0
+        if right == 1:
+            first = time.monotonic() - began
+    return first
 
 
 def test_no_request_fails_while_the_schema_changes(engine, run, reloading):
