@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.bench_database import HOME, ROOT, BenchDatabase
+from bench.bench_database import HOME, BenchDatabase
 from bench.contestants.registry import WORKERS, Contestant, environment
 
 START_SECONDS = 30.0
@@ -52,11 +52,11 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(
             contestant.command(port, width, workers),
-            cwd=ROOT,
+            cwd=contestant.root,
             env={
                 **inherited,
                 **environment(contestant, database.addresses, width),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": str(contestant.root),
             },
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from bench.bench_database import Addresses
+from bench.bench_database import ROOT, Addresses
 
 WORKERS = 2
 Command = Callable[[int, int, int], list[str]]
@@ -20,7 +21,8 @@ class Contestant:
     command(port, width, workers) is its argv; width: threads (Flask-SQLAlchemy, granian) or
     connections to the database (the others) of one worker process, the best of `widths` that
     `--tune` has found. body_form: bodies are sent as the form field `customer`. streams: it has a
-    stream of trips. packages: whose versions count.
+    stream of trips. packages: whose versions count. root: the tree that it runs in; environment:
+    further variables for it.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Contestant:
     body_form: bool = False
     streams: bool = True
     ours: bool = False
+    root: Path = ROOT
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def versions(self) -> dict[str, str]:
         return {p: importlib.metadata.version(p) for p in self.packages}
@@ -125,6 +129,7 @@ def environment(contestant: Contestant, addresses: Addresses, width: int) -> Map
             "POSTGRESQLCONNSTR_WWIF": text,
             "POSTGRESQLCONNSTR_TAXI": text,
             "POOL_MAX_SIZE": str(width),
+            **contestant.environment,
         }
     return {
         "BENCH_ODBC": addresses.odbc,
