@@ -29,7 +29,11 @@ HERE = "this tree"
 def tree_of(commit: str) -> Path:
     """A folder with the files of `commit`."""
     name = subprocess.run(
-        ["git", "rev-parse", "--short", commit], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", "rev-parse", "--short", commit],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     folder = HOME / "trees" / name
     if not folder.exists():

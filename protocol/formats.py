@@ -24,6 +24,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "arrow": ARROW}
 MEDIA_TYPES = (JSON, NDJSON, CSV)
+# json.dumps would make an encoder for each call.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
@@ -45,7 +47,7 @@ def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str
 
 def compact(document: Any) -> str:
     """`document` as JSON text without white space."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _compact(document)
 
 
 class Closable(Protocol):
