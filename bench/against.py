@@ -17,7 +17,7 @@ import tarfile
 from pathlib import Path
 
 from bench.bench_database import HOME, ROOT, bench_database
-from bench.contestants.registry import CONTESTANTS, Contestant
+from bench.contestants.registry import CONTESTANTS, Contestant, Form
 from bench.measure import measure, warm
 from bench.server_process import running
 from bench.summary import OURS, pair_ratios
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("commit", nargs="?", default="HEAD")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--width", type=int, default=0, help="connections of a worker")
+    parser.add_argument("--width", type=int, default=2, help="connections of a worker")
     parser.add_argument("--workload", action="append", help="a workload's name; may be repeated")
     parser.add_argument("--connections", type=int, action="append", help="may be repeated")
     parser.add_argument("--setting", default="", help="NAME=VALUE: this tree with it, as a third")
@@ -74,7 +74,7 @@ def main() -> int:
     print("|---|--:|---|--:|---|--:|--:|")
     with bench_database("postgresql") as database, contextlib.ExitStack() as started:
         servers = [
-            started.enter_context(running(c, database, options.width or None))
+            started.enter_context(running(c, database, Form(options.width, pinned=True)))
             for c in contestants(options.commit, options.setting)
         ]
         for workload in chosen:
