@@ -35,7 +35,7 @@ def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str
     """
     if name is not None:
         return FORMATS[name]
-    if not request.accept_mimetypes:
+    if "HTTP_ACCEPT" not in request.environ or not request.accept_mimetypes:
         return JSON
     best = request.accept_mimetypes.best_match(offered)
     if best is None:
