@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import click
 from flask import Flask, Request, Response, g, request
+from flask.sessions import NullSession, SessionInterface
 from flask.typing import ResponseReturnValue
 from flask_restful import Api
 from gunicorn.arbiter import Arbiter
@@ -67,8 +68,19 @@ START_ERRORS = (
 )
 
 
+class NoSessions(SessionInterface):
+    """No request has a session, so all share one that can't be written."""
+
+    session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        return self.session
+
+
 class Application(Flask):
     """Flask with a shorter path per request, and with routes from the catalog."""
+
+    session_interface = NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         # No hook and no view of this application is a coroutine.
@@ -76,7 +88,7 @@ class Application(Flask):
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is None:
-            return super().create_url_adapter(request)
+            return None  # SERVER_NAME is not used
         # get_host raises SecurityError for an invalid Host. No route depends on the host, so the
         # other checks of MapAdapter.bind are left out.
         request.host = get_host(request.environ)
@@ -218,9 +230,10 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
         elif not isinstance(current.routing_exception, RequestRedirect):
             g.match = app.extensions["catalog"].match(current.path, current.method)
             record.route = g.match.route or record.route
-        g.request_id = record.id
+        context = g._get_current_object()
+        context.request_id = record.id
         arrived = current.environ.get(ARRIVED)
-        g.deadline = request_deadline(
+        context.deadline = request_deadline(
             settings.route_deadlines.get(record.route, settings.request_deadline_seconds),
             current.environ.get("HTTP_REQUEST_TIMEOUT"),
             waited=time.monotonic() - arrived if arrived is not None else 0.0,

@@ -10,23 +10,32 @@ from typing import Any
 from gunicorn.errors import HaltServer
 
 from serving.announcement import announce
+from serving.cores import cpus_to_pin_to, keep_to, next_cpu
 from serving.exposure import refusal_to_listen
 from serving.listeners import refuse_new_connections
 from serving.metrics_folder import make_metrics_folder
 from serving.refusals import expect_refusals, print_refusal
-from settings import SettingsError, check_authentication, read_settings
+from settings import Settings, SettingsError, check_authentication, read_settings
 
 MAX_THREADS = 256
+
+
+def read_valid_settings() -> Settings | None:
+    try:
+        return read_settings()
+    except SettingsError:
+        return None  # on_starting reports the mistake
 
 
 def request_threads() -> int:
     """More than can wait for one database, so that POOL_MAX_WAITING rejects requests while threads
     are still free for others."""
-    try:
-        settings = read_settings()
-    except SettingsError:
-        return 16  # on_starting reports the mistake
-    return min(settings.pool_max_size + settings.pool_max_waiting + 8, MAX_THREADS)
+    if _settings is None:
+        return 16
+    return min(_settings.pool_max_size + _settings.pool_max_waiting + 8, MAX_THREADS)
+
+
+_settings = read_valid_settings()
 
 
 worker_class = "serving.worker.DrainingWorker"
@@ -87,6 +96,21 @@ def when_ready(server: Any) -> None:
                 return
 
     server.stop = stop_gently
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    worker.cpu = None
+    if _settings is not None and _settings.pin_workers:
+        # During a reload, the oldest workers are about to be replaced by the new ones.
+        others = sorted(server.WORKERS.values(), key=lambda other: other.age)
+        kept = others[-(server.num_workers - 1) :] if server.num_workers > 1 else []
+        worker.cpu = next_cpu(cpus_to_pin_to(), server.num_workers, [w.cpu for w in kept])
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    # Before the worker starts threads, which inherit it.
+    if worker.cpu is not None and not keep_to(worker.cpu):
+        worker.log.warning("Workers are not pinned to CPUs: the system forbids it.")
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -263,6 +263,9 @@ class Settings:
     max_request_bytes: int = _whole("largest request body", "1048576", "bytes", 1024, 1 << 30)
     head_seconds: float = _seconds("longest wait for a request's head", "10", least=0.05)
     body_seconds: float = _seconds("longest wait for a request's body", "10", least=0.05)
+    pin_workers: bool = _setting(
+        "whether each gunicorn worker keeps to one CPU", "yes", "yes or no", yes_or_no
+    )
     stall_seconds: float = _seconds(
         "longest wait for a client that stops reading its response", "30", least=0.05
     )

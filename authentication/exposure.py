@@ -34,6 +34,7 @@ def address_of(text: str) -> Address | None:
     return getattr(found, "ipv4_mapped", None) or found
 
 
+@functools.lru_cache(maxsize=1024)
 def is_loopback(text: str) -> bool:
     """Whether `text` is a loopback address; names and paths are not."""
     found = address_of(text)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.bench_database import BenchDatabase, bench_database
 from bench.ceilings import bare_pyodbc, pgbench
-from bench.contestants.registry import CONTESTANTS, WORKERS, Contestant
+from bench.contestants.registry import CONTESTANTS, WORKERS, Contestant, Form
 from bench.correctness import WrongAnswer, check
 from bench.growth import grow
 from bench.machine import description
@@ -28,12 +28,14 @@ from bench.measure import WritesMissing, measure, warm
 from bench.server_process import Running, ServerFailed, running
 from bench.stream_client import StreamBroken, read_stream
 from bench.summary import cell_medians, markdown
-from bench.workloads import CONNECTIONS, WORKLOADS, Workload
+from bench.workloads import CONNECTIONS, READS, TUNED_BY, WORKLOADS, Workload
 
 RESULTS = Path(__file__).with_name("results")
 STREAM_ROWS = 1_000_000
 QUICK_STREAM_ROWS = 100_000
 PARTS = ("figures", "ceilings", "streams", "growth")
+TUNING_ROUNDS = 3
+BY_DEFAULT = [c.name for c in CONTESTANTS if c.by_default]
 
 
 def say(sentence: str) -> None:
@@ -42,13 +44,13 @@ def say(sentence: str) -> None:
 
 def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="about ten minutes, fewer rows")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and rows")
     parser.add_argument("--rounds", type=int, help="alternations (default 5; quick 3)")
-    parser.add_argument("--seconds", type=float, help="of each run of wrk (default 4; quick 1)")
+    parser.add_argument("--seconds", type=float, help="of each run of wrk (default 1)")
     parser.add_argument("--only", action="append", help="a contestant's name; may be repeated")
     parser.add_argument("--workload", action="append", help="a workload's name; may be repeated")
     parser.add_argument("--connections", type=int, action="append", help="may be repeated")
-    parser.add_argument("--tune", action="store_true", help="find each one's best width first")
+    parser.add_argument("--tune", action="store_true", help="find each one's best form first")
     parser.add_argument("--no-stream", action="store_true")
     parser.add_argument("--no-growth", action="store_true")
     parser.add_argument("--no-ceilings", action="store_true")
@@ -56,7 +58,7 @@ def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     quick = options.quick
     options.rounds = options.rounds or (3 if quick else 5)
-    options.seconds = options.seconds or (1.0 if quick else 4.0)
+    options.seconds = options.seconds or 1.0
     options.name = options.name or ("quick" if quick else "full")
     names = {c.name for c in CONTESTANTS}
     if options.only and (unknown := set(options.only) - names):
@@ -70,19 +72,20 @@ def options_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def connections_of(workload: Workload, options: argparse.Namespace) -> Sequence[int]:
     if options.connections:
         return options.connections
-    # In a quick run only the workload of the promises gets all three.
-    return (16,) if options.quick and workload.name != "one customer" else CONNECTIONS
+    return CONNECTIONS if workload.name == "one customer" else (16,)
 
 
 def compare_loads(
     servers: list[Running],
     database: BenchDatabase,
+    work: str,
     options: argparse.Namespace,
     figures: list[dict],
 ) -> None:
-    """Add figures with their round: for each workload and number of connections A B C A B C …"""
+    """Add figures with their round: for each workload of this kind of work and each number of
+    connections A B C A B C …"""
     for workload in WORKLOADS:
-        if options.workload and workload.name not in options.workload:
+        if workload.work != work or (options.workload and workload.name not in options.workload):
             continue
         for connections in connections_of(workload, options):
             for server in servers:
@@ -130,25 +133,45 @@ def compare_streams(servers: list[Running], rows: int, rounds: int, streams: lis
             )
 
 
-def best_width(contestant: Contestant, database: BenchDatabase, options: argparse.Namespace) -> int:
-    """The width with the highest rate for one customer at 16 connections."""
-    if len(contestant.widths) == 1:
-        return contestant.width
-    rates: dict[int, list[float]] = {width: [] for width in contestant.widths}
+def best_forms(contestant: Contestant, database: BenchDatabase) -> dict[str, Form]:
+    """For each kind of work, the form with the highest rate at 16 connections: first the best
+    width, then pinned or not."""
+    widths = [Form(width, contestant.pins_itself) for width in contestant.widths]
+    found = fastest(contestant, database, dict.fromkeys(TUNED_BY, widths))
+    pinned_or_not = {
+        work: [Form(form.width, False), Form(form.width, True)] for work, form in found.items()
+    }
+    return fastest(contestant, database, pinned_or_not)
+
+
+def fastest(
+    contestant: Contestant, database: BenchDatabase, alternatives: dict[str, list[Form]]
+) -> dict[str, Form]:
+    """By kind of work, the fastest of its alternatives."""
+    rates: dict[tuple[str, Form], list[float]] = {}
     with contextlib.ExitStack() as started:
-        servers = [started.enter_context(running(contestant, database, w)) for w in rates]
-        for server in servers:
-            warm(server, WORKLOADS[0], connections=16, tag="tune")
-        for _ in range(options.rounds):
-            for server in servers:
-                figure = measure(
-                    server, WORKLOADS[0], database, connections=16, seconds=1.0, tag="tune"
-                )
-                rates[server.width].append(figure.rate)
-    medians = {width: statistics.median(r) for width, r in rates.items()}
-    said = ", ".join(f"{w}: {r:,.0f}/s" for w, r in medians.items())
-    say(f"widths of {contestant.name}: {said}")
-    return max(medians, key=medians.__getitem__)
+        servers = {
+            form: started.enter_context(running(contestant, database, form))
+            for form in dict.fromkeys(form for forms in alternatives.values() for form in forms)
+        }
+        for work, forms in alternatives.items():
+            if len(forms) == 1:
+                rates[work, forms[0]] = [0.0]
+                continue
+            workload = TUNED_BY[work]
+            for form in forms:
+                warm(servers[form], workload, connections=16, tag="tune")
+            for _ in range(TUNING_ROUNDS):
+                for form in forms:
+                    figure = measure(
+                        servers[form], workload, database, connections=16, seconds=1.0, tag="tune"
+                    )
+                    rates.setdefault((work, form), []).append(figure.rate)
+    medians = {key: statistics.median(taken) for key, taken in rates.items()}
+    for work, forms in alternatives.items():
+        listed = ", ".join(f"{form}: {medians[work, form]:,.0f}/s" for form in forms)
+        say(f"{contestant.name}, {work}: {listed}")
+    return {w: max(f, key=lambda form: medians[w, form]) for w, f in alternatives.items()}
 
 
 def ceilings(database: BenchDatabase, options: argparse.Namespace) -> list[dict]:
@@ -164,38 +187,41 @@ def ceilings(database: BenchDatabase, options: argparse.Namespace) -> list[dict]
 
 def run(options: argparse.Namespace, result: dict) -> None:
     """Fill `result` part by part, so that completed parts are kept if a later one fails."""
-    chosen = [c for c in CONTESTANTS if not options.only or c.name in options.only]
+    chosen = [c for c in CONTESTANTS if c.name in (options.only or BY_DEFAULT)]
     result |= {
         "machine": description(chosen),
         "quick": options.quick,
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "widths": {c.name: c.width for c in chosen},
         **{part: [] for part in PARTS},
     }
-    widths = result["widths"]
+    forms = {c.name: dict(c.forms) for c in chosen}
     with bench_database("postgresql") as database:
         database.forget_created()
         if options.tune:
-            widths |= {c.name: best_width(c, database, options) for c in chosen}
+            forms |= {c.name: best_forms(c, database) for c in chosen}
+        result["forms"] = {
+            name: {work: str(form) for work, form in best.items()} for name, best in forms.items()
+        }
         if not options.no_ceilings:
             result["ceilings"] = ceilings(database, options)
-        with contextlib.ExitStack() as started:
-            servers = []
-            for contestant in chosen:
-                server = running(contestant, database, widths[contestant.name])
-                servers.append(started.enter_context(server))
-                check(servers[-1], database, tag=contestant.name)
-                say(f"{contestant.name} answers rightly")
-            database.forget_created()
-            compare_loads(servers, database, options, result["figures"])
+        for work in TUNED_BY:
+            with contextlib.ExitStack() as started:
+                servers = []
+                for contestant in chosen:
+                    server = running(contestant, database, forms[contestant.name][work])
+                    servers.append(started.enter_context(server))
+                    check(servers[-1], database, tag=f"{contestant.name} {work}")
+                say(f"{work}: all answer rightly")
+                database.forget_created()
+                compare_loads(servers, database, work, options, result["figures"])
     if not options.no_stream:
         rows = QUICK_STREAM_ROWS if options.quick else STREAM_ROWS
         with bench_database("stream") as database, contextlib.ExitStack() as started:
             say(f"making {rows:,} trips")
             database.grow_trips(rows)
             servers = [
-                started.enter_context(running(c, database, widths[c.name]))
+                started.enter_context(running(c, database, forms[c.name][READS]))
                 for c in chosen
                 if c.streams
             ]

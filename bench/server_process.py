@@ -12,9 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from bench.bench_database import HOME, ROOT, BenchDatabase
-from bench.contestants.registry import WORKERS, Contestant, environment
+from bench.bench_database import HOME, BenchDatabase
+from bench.contestants.registry import WORKERS, Contestant, Form, environment
+from bench.process_usage import family
+from bench.workloads import READS
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -29,7 +32,7 @@ class Running:
     contestant: Contestant
     port: int
     pid: int
-    width: int
+    form: Form
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -39,24 +42,27 @@ class Running:
 def running(
     contestant: Contestant,
     database: BenchDatabase,
-    width: int | None = None,
+    form: Form | None = None,
     *,
     workers: int = WORKERS,
 ) -> Iterator[Running]:
-    """Start it, wait until it responds, and stop it and its workers at the end."""
-    width = width or contestant.width
+    """Start it, wait until it responds, and stop it and its workers at the end.
+
+    form: by default the one for reads.
+    """
+    form = form or contestant.forms[READS]
     port = free_port()
     log = HOME / "logs" / (contestant.name.replace(" ", "-").replace(",", "") + ".log")
     log.parent.mkdir(parents=True, exist_ok=True)
     inherited = {k: v for k, v in os.environ.items() if "CONNSTR_" not in k}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            contestant.command(port, width, workers),
-            cwd=ROOT,
+            contestant.command(port, form.width, workers),
+            cwd=contestant.root,
             env={
                 **inherited,
-                **environment(contestant, database.addresses, width),
-                "PYTHONPATH": str(ROOT),
+                **environment(contestant, database.addresses, form),
+                "PYTHONPATH": str(contestant.root),
             },
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -65,8 +71,10 @@ def running(
             start_new_session=True,
         )
         try:
-            server = Running(contestant, port, process.pid, width)
+            server = Running(contestant, port, process.pid, form)
             _wait_until_it_answers(server, process, log)
+            if form.pinned and not contestant.pins_itself:
+                _pin_workers(process.pid)
             yield server
         finally:
             _stop(process)
@@ -87,6 +95,19 @@ def _wait_until_it_answers(server: Running, process: subprocess.Popen, log) -> N
             time.sleep(0.1)
     tail = log.read_text(errors="replace")[-2000:]
     raise ServerFailed(f"{server.contestant.name} did not answer on its port:\n{tail}")
+
+
+def _pin_workers(pid: int) -> None:
+    """Keep each worker with all its threads to one CPU, as many workers on one as on another."""
+    cpus = sorted(os.sched_getaffinity(0))
+    for place, worker in enumerate(sorted(p for p in family(pid)[1:] if not _is_tracker(p))):
+        for thread in Path(f"/proc/{worker}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {cpus[place % len(cpus)]})
+
+
+def _is_tracker(pid: int) -> bool:
+    """Whether this is a helper of multiprocessing, which uvicorn starts beside its workers."""
+    return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -1,6 +1,7 @@
 -- What wrk sends: requests of one kind, prepared before the first is sent.
 -- Arguments after `--`: kind, "json" or "form", a tag that makes created names unique, first id, last id.
 local kind, encoding, tag, first_id, last_id
+local PRICES = 300 -- from 5.0 on, in steps of 0.1
 local prepared, turn = {}, 0
 
 local function escape(text)
@@ -30,6 +31,10 @@ function init(args)
   math.randomseed(tonumber(string.match(tag, "%d+$")))
   if kind == "one_customer" then
     for i = 1, 2000 do prepared[i] = get_one() end
+  elseif kind == "prices" then
+    for i = 1, 2000 do
+      prepared[i] = wrk.format("GET", string.format("/taxidata/%.1f", 5 + math.random(0, PRICES - 1) / 10))
+    end
   elseif kind == "patch" then
     for i = 1, 2000 do prepared[i] = patch() end
   elseif kind == "mix" then

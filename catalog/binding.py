@@ -65,6 +65,8 @@ def _read_texts(
     values: dict[str, Any],
     faults: list[Fault],
 ) -> None:
+    if not parameters and not given:
+        return
     for name, parameter in _known(place, parameters, given, faults):
         try:
             values[parameter.folded] = from_text(parameter.type, given[name])
@@ -93,7 +95,8 @@ def _known(
 ) -> list[tuple[str, Parameter]]:
     """(name, parameter) of each name that is known; a fault for each that isn't, or is twice."""
     by_name = {parameter.folded: parameter for parameter in parameters}
-    times = Counter(name.casefold() for name in given)
+    folded = [name.casefold() for name in given]
+    times = Counter(folded) if len(set(folded)) < len(folded) else Counter()
     found = []
     for name in given:
         parameter = by_name.get(name.casefold())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 from catalog.types import Column, Kind, ParameterType
 
@@ -34,7 +35,7 @@ class Parameter:
     default: str | None = None
     description: str = ""
 
-    @property
+    @cached_property
     def folded(self) -> str:
         return self.name.casefold()
 
@@ -63,7 +64,7 @@ class Result:
     many: bool = False
     rows: bool | None = None
 
-    @property
+    @cached_property
     def passes_text(self) -> bool:
         """Whether the first column is JSON text that passes through as it is."""
         if not self.columns:
@@ -111,12 +112,12 @@ class Procedure:
     allowed: bool = True
     reason: str = ""
 
-    @property
+    @cached_property
     def qualified(self) -> str:
         """schema.name, for people and log lines."""
         return f"{self.schema}.{self.name}"
 
-    @property
+    @cached_property
     def call_name(self) -> str:
         """schema.name, each quoted for SQL."""
         if self.engine == "postgresql":
@@ -125,10 +126,10 @@ class Procedure:
             )
         return ".".join("[" + part.replace("]", "]]") + "]" for part in (self.schema, self.name))
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.parameters if p.is_input)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.parameters if p.is_output)

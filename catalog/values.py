@@ -298,11 +298,20 @@ def _refuse_constant(name: str) -> None:
 def written(value: Any) -> str:
     """Compact JSON text in which a Decimal keeps its digits. Raises ValueFault."""
     try:
+        return _plainly_written(value)
+    except (TypeError, ValueError, RecursionError):
+        pass  # there is a Decimal, or a fault
+    try:
         return _written(value)
     except ValueError:
         raise ValueFault("must be JSON without NaN and Infinity") from None
     except RecursionError:
         raise ValueFault("must be nested less deeply") from None
+
+
+_plainly_written = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
 
 
 def _written(value: Any) -> str:

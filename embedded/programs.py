@@ -1,8 +1,10 @@
 """Runs PostgreSQL's programs, and the scripts that start and stop it, as the server's account."""
 
+import contextlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +98,16 @@ class Programs:
         """
         # Output goes to a file, because the server that pg_ctl starts would keep a pipe open.
         with tempfile.TemporaryFile() as output:
-            done = subprocess.run(
-                [self._path_of(program), *arguments],
-                **self._as_account(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=start_new_session,
-                check=False,
-            )
+            with _on_the_cpus_of_the_parent():
+                done = subprocess.run(
+                    [self._path_of(program), *arguments],
+                    **self._as_account(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=start_new_session,
+                    check=False,
+                )
             if done.returncode:
                 output.seek(0)
                 printed = output.read().decode(errors="replace").strip()
@@ -116,3 +119,18 @@ class Programs:
     def _path_of(self, program: str) -> str:
         own = self._binaries / program
         return str(own) if own.exists() else program
+
+
+@contextlib.contextmanager
+def _on_the_cpus_of_the_parent() -> Iterator[None]:
+    """Let this thread use the CPUs of the parent process, gunicorn's arbiter: a worker may keep to
+    one CPU (serving/cores.py), and all of PostgreSQL would inherit that."""
+    own: set[int] = set()
+    with contextlib.suppress(OSError, AttributeError):  # no such call, or forbidden
+        own = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, own | os.sched_getaffinity(os.getppid()))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setaffinity(0, own)

@@ -6,6 +6,7 @@ keeps its numbers in a file of that folder, and the worker that serves /metrics 
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 import weakref
@@ -41,6 +42,13 @@ assert {f"{reason}_total" for reason in RETIRED} < {field.name for field in fiel
 
 Pools = Callable[[], Iterable[tuple[str, PoolStats]]]
 _Mode = Literal["livesum", "max"]
+
+
+_process = {"id": os.getpid()}
+os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
+if values.ValueClass._multiprocess:
+    # By default each count asks the system for the process's number.
+    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -226,7 +234,8 @@ class Metrics:
     def _add(counter: Counter, last: PoolStats | None, now: PoolStats, total: str) -> None:
         # A new pool of the same name starts at zero.
         before = getattr(last, total) if last else 0
-        counter.inc(max(0, getattr(now, total) - before))
+        if (grown := getattr(now, total) - before) > 0:
+            counter.inc(grown)
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(name, help, labels, registry=self.registry)

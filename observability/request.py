@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 from typing import Any
 
 from database.errors import DatabaseError
 from database.events import Attempt, Call, Checkout, Observation
+from observability.random_ids import random_uuid
 
 # An X-Request-Id of any other form is replaced by a generated one.
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -36,9 +36,8 @@ class RequestRecord:
     def __init__(self, environ: dict[str, Any]) -> None:
         self.began = time.monotonic()
         self.began_ns = time.time_ns()
-        given = environ.get("HTTP_X_REQUEST_ID")
-        valid = isinstance(given, str) and REQUEST_ID.fullmatch(given)
-        self.id = str(given if valid else uuid.uuid4())
+        given: str | None = environ.get("HTTP_X_REQUEST_ID")
+        self.id = given if given and REQUEST_ID.fullmatch(given) else random_uuid()
         traceparent = environ.get("HTTP_TRACEPARENT")
         found = traceparent and TRACEPARENT.fullmatch(traceparent)
         self.trace_id: str = found[1] if found else ""

@@ -1,7 +1,7 @@
 """Routes of catalog operations: which operation serves a path and method."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -40,6 +40,26 @@ class Match(NamedTuple):
         return self.operation.route if self.operation else None
 
 
+class _Routes:
+    """Werkzeug's routing of `operations`."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._operations = operations
+        # By number: Werkzeug keeps dictionaries by endpoint, and the hash of an operation is that
+        # of all its parameters.
+        rules = [
+            Rule(o.rule, endpoint=number, methods=[o.method]) for number, o in enumerate(operations)
+        ]
+        made = Map(rules, strict_slashes=False, merge_slashes=False, redirect_defaults=False)
+        made.update()  # now, and not at the first request
+        self._adapter = made.bind("")
+
+    def match(self, path: str, method: str) -> tuple[Operation, Mapping[str, str]]:
+        """The operation, and the values of its rule. Raises MethodNotAllowed and NotFound."""
+        number, texts = self._adapter.match(path, method=method)
+        return self._operations[number], texts
+
+
 class CatalogRoutes:
     """The live catalog, and the routes that it makes; none before start().
 
@@ -47,7 +67,7 @@ class CatalogRoutes:
     """
 
     def __init__(self, *, taken: Mapping[tuple[str, str], str]) -> None:
-        self._map = Map()
+        self._routes = _Routes(())
         self._taken = taken
         self.live = LiveCatalog(taken=taken, seconds=math.inf, changed=self._changed)
 
@@ -80,7 +100,7 @@ class CatalogRoutes:
         """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""
         try:
             method = "GET" if method == "HEAD" else method
-            operation, texts = self._map.bind("").match(path, method=method)
+            operation, texts = self._routes.match(path, method)
         except MethodNotAllowed as failure:
             return Match(failure=MethodNotAllowed(self._with_options(failure)))
         except HTTPException as failure:
@@ -93,7 +113,7 @@ class CatalogRoutes:
     def allowed(self, path: str) -> list[str]:
         """The methods of a path; none where it has no route."""
         try:
-            self._map.bind("").match(path, method="OPTIONS")
+            self._routes.match(path, "OPTIONS")
         except MethodNotAllowed as error:
             return self._with_options(error)
         except NotFound:
@@ -105,10 +125,7 @@ class CatalogRoutes:
         return sorted({*(error.valid_methods or ()), "OPTIONS"})
 
     def _changed(self, catalog: Catalog) -> None:
-        rules = [Rule(o.rule, endpoint=o, methods=[o.method]) for o in catalog.operations]
-        made = Map(rules, strict_slashes=False, merge_slashes=False)
-        made.update()  # now, and not at the first request
-        self._map = made
+        self._routes = _Routes(catalog.operations)
 
 
 def _source(databases: Databases, name: str, schemas: tuple[str, ...]) -> Source:

@@ -5,13 +5,14 @@ Each route belongs to a group: `read` (GET, HEAD), `write` (all other methods) o
 the group of their method, so that nothing is open by omission.
 """
 
-from flask import current_app, g, request
+from flask import Request, current_app, g, request
 
 from authentication.exposure import is_local_peer, refusal, remote_client_header
 from authentication.principal import Caller, CannotVerify, Refused
 from authentication.schemes import Method, methods
 from authentication.sites import refused_host, refused_site
 from protocol.problems import Problem
+from protocol.request_headers import RequestHeaders
 from settings import Settings
 
 # The routes for probes of orchestrators and for readers of the documentation.
@@ -42,10 +43,12 @@ class Authentication:
 
     def identify(self) -> None:
         """Set g.caller, None without an accepted credential, and g.refused for a refused one."""
-        g.caller, g.refused, g.sent_by_browser = None, None, False
+        # The object behind Flask's proxy, which would be resolved again at every use.
+        context = g._get_current_object()
+        context.caller, context.refused, context.sent_by_browser = None, None, False
         if not self._methods:
             return
-        headers = request.headers
+        headers = RequestHeaders(request.environ)
         given = [(m, p) for m in self._methods if (p := m.presented(headers)) is not None]
         try:
             if len(given) > 1:
@@ -58,9 +61,11 @@ class Authentication:
 
     def authorize(self) -> None:
         """Raises Problem: unauthenticated, forbidden or issuer-unavailable."""
-        group = group_of_request()
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        rule = current.url_rule
+        group = group_of(rule.rule if rule else None, current.method)
         if not self._configured:
-            self._check_local(group)
+            self._check_local(current, group)
         if group is None or not self._methods:
             return
         if g.refused is not None:
@@ -73,25 +78,27 @@ class Authentication:
         elif g.sent_by_browser:
             self._check_site(reads=False)
 
-    def _check_local(self, group: str | None) -> None:
+    def _check_local(self, current: Request, group: str | None) -> None:
         """Without AUTH: refuse requests from other machines, and those that a browser on this
         machine sends for another site's page."""
+        headers = RequestHeaders(current.environ)
         if group is not None:
-            if not is_local_peer(request.remote_addr or ""):
+            if not is_local_peer(current.remote_addr or ""):
                 raise Problem("forbidden", refusal("as this request shows"))
-            header = remote_client_header(request.headers)
+            header = remote_client_header(headers)
             if header is not None:
                 raise Problem("forbidden", refusal(f"as this request's {header} shows"))
-        rule = request.url_rule
+        rule = current.url_rule
         if rule is None or rule.rule not in PROBES:
-            reason = refused_host(request.headers)
+            reason = refused_host(headers)
             if reason is not None:
                 raise Problem("forbidden", reason)
         if group is not None:
             self._check_site(reads=True)
 
     def _check_site(self, *, reads: bool) -> None:
-        reason = refused_site(request.method, request.headers, self._origins, reads=reads)
+        headers = RequestHeaders(request.environ)
+        reason = refused_site(request.method, headers, self._origins, reads=reads)
         if reason is not None:
             raise Problem("forbidden", reason)
 

@@ -7,6 +7,8 @@ import brotli
 from flask import Flask, Response, request, stream_with_context
 from flask_compress import Compress
 
+from protocol.response_headers import has_header
+
 ENCODINGS = ("br", "gzip")
 COMPRESSED_TYPES = [
     "application/json",
@@ -52,10 +54,10 @@ def _encoding() -> str | None:
 
 
 def _vary(response: Response) -> None:
-    if "Vary" in response.headers:
+    if has_header(response, "vary"):
         response.vary.add("Accept-Encoding")
     else:
-        response.headers["Vary"] = "Accept-Encoding"
+        response.headers.add("Vary", "Accept-Encoding")
 
 
 def _compress_stream(response: Response) -> Response:

@@ -16,7 +16,7 @@ def if_match() -> str | None:
     Raises Problem precondition-required if the header is missing and REQUIRE_IF_MATCH is on,
     invalid-header for anything but one strong tag.
     """
-    given = request.headers.get("If-Match")
+    given = request.environ.get("HTTP_IF_MATCH")
     if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
         raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
     if given is None or given == "*":

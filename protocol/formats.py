@@ -24,6 +24,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "arrow": ARROW}
 MEDIA_TYPES = (JSON, NDJSON, CSV)
+# json.dumps would make an encoder for each call.
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
@@ -33,7 +35,7 @@ def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str
     """
     if name is not None:
         return FORMATS[name]
-    if not request.accept_mimetypes:
+    if "HTTP_ACCEPT" not in request.environ or not request.accept_mimetypes:
         return JSON
     best = request.accept_mimetypes.best_match(offered)
     if best is None:
@@ -45,7 +47,7 @@ def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str
 
 def compact(document: Any) -> str:
     """`document` as JSON text without white space."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return _compact(document)
 
 
 class Closable(Protocol):

@@ -6,22 +6,25 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import json
 import re
-import uuid
 from typing import Any
 
 from flask import g, request
 
+from observability.random_ids import random_hex
 from protocol.problems import Problem
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
 
+# json.dumps would make an encoder for each call.
+_sorted_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
 
 def idempotency_key() -> str:
     """The client's Idempotency-Key, or a generated one. Raises Problem invalid-header."""
-    given = request.headers.get("Idempotency-Key")
+    given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
-        return uuid.uuid4().hex
+        return random_hex()
     matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
     if matched is None:
         raise Problem(
@@ -43,5 +46,5 @@ def key_of_caller(key: str) -> str:
 
 def digest(procedure: str, document: dict[str, Any]) -> str:
     """SHA-256 of procedure and document, 64 hex digits: equal for equal requests only."""
-    text = json.dumps([procedure, document], separators=(",", ":"), sort_keys=True)
+    text = _sorted_json([procedure, document])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -92,7 +92,7 @@ def _response(operation: Operation, found: ResultBody) -> Response:
         del response.headers["Content-Type"]
     else:
         response = Response(found.body, status, headers, mimetype=JSON)
-    if operation.method == "GET" and "If-None-Match" in request.headers:
+    if operation.method == "GET" and "HTTP_IF_NONE_MATCH" in request.environ:
         response.make_conditional(request)
     return response
 

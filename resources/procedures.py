@@ -85,7 +85,7 @@ def _media_type(operation: Operation) -> tuple[str, list[tuple[str, str]]]:
 
     A parameter of the procedure that is named format is the procedure's own.
     """
-    query = list(request.args.items(multi=True))
+    query = list(request.args.items(multi=True)) if request.query_string else []
     if operation.method != "GET":
         return JSON, query
     named = [text for name, text in query if name == "format"]

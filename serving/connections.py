@@ -33,11 +33,12 @@ class Connection:
     complete; ended: the client sends no more; unread: it may still send a body that is not needed;
     unsent: bytes of a response that the client has not taken; stalled: it took nothing for too
     long; keeps: the connection can take another request; until, waits_for: the deadline and the
-    event that the worker's main thread waits for.
+    event that the worker's main thread waits for; fields: those of the last head, parsed.
     """
 
     __slots__ = (
-        *("arrived", "client", "ended", "fd", "keeps", "received", "requests", "server", "sock"),
+        *("arrived", "client", "ended", "fd", "fields", "keeps", "received", "requests", "server"),
+        *("sock",),
         *("_body", "_head", "_most", "_searched"),
         *("stalled", "unread", "unsent", "until", "waits_for"),
     )
@@ -57,6 +58,7 @@ class Connection:
         self.keeps = False
         self.until = 0.0
         self.waits_for: object = None
+        self.fields: Any = None
         self._most = longest_head
         self.leave(b"")
 

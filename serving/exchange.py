@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from gunicorn.http import errors, wsgi
-from gunicorn.http.body import Body
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import Unreader
 
 from serving.arrival import ARRIVED
 from serving.connections import BUFFERED_BYTES, READ_BYTES, Connection
+from serving.head import ClientRequest
+from serving.response import ClientResponse
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Other errors of the parser become 400.
@@ -68,8 +70,8 @@ class Exchange:
         connection, cfg = self._connection, self._worker.cfg
         connection.requests += 1
         try:
-            request = Request(cfg, self._reader, connection.client, connection.requests)
-            if request.version >= (1, 1) and not any(n == "HOST" for n, _ in request.headers):
+            request = ClientRequest(cfg, self._reader, connection)
+            if request.version >= (1, 1) and not request.names_host:
                 raise errors.InvalidHeader("HOST")
         except (errors.ParseException, OSError, StopIteration) as error:
             self._refuse(error)
@@ -78,21 +80,13 @@ class Exchange:
         connection.leave(self._reader.take_buffered())
         return kept
 
-    def _respond(self, request: Request) -> bool:
+    def _respond(self, request: ClientRequest) -> bool:
         connection, worker = self._connection, self._worker
         # gunicorn would send 100 Continue before the request is authorized.
         self._reader.begin_body(expected=request._expected_100_continue)
         request._expected_100_continue = False
-        response, environ = wsgi.create(
-            request,
-            connection.sock,
-            connection.client,
-            connection.server,
-            worker.cfg,
-            response_class=ClientResponse,
-            response_args=(connection, self),
-        )
-        environ["wsgi.multithread"] = True
+        response = ClientResponse(request, connection.sock, worker.cfg, connection, self)
+        environ = request.kept_environ() or self._new_environ(request)
         environ[ARRIVED] = connection.arrived
         if worker.stops_after(request):
             response.force_close()
@@ -112,6 +106,17 @@ class Exchange:
             worker.log.access(response, request, environ, taken)
             worker.cfg.post_request(worker, request, environ, response)
         return not response.should_close()
+
+    def _new_environ(self, request: ClientRequest) -> dict[str, Any]:
+        connection = self._connection
+        _, environ = wsgi.create(
+            *(request, connection.sock, connection.client, connection.server, self._worker.cfg)
+        )
+        environ["wsgi.multithread"] = True
+        # It would write past ClientResponse, and nothing here sends early hints.
+        del environ["wsgi.early_hints"]
+        request.keep_environ(environ)
+        return cast("dict[str, Any]", environ)
 
     def discard(self, body: Body) -> bool:
         """Skip the rest of the body; False if it has not all arrived."""
@@ -180,66 +185,14 @@ class Reader(Unreader):  # gunicorn has no types
         """Skip the bytes of `body` that have arrived; False if some are missing."""
         if body.failed or self._expected:
             return False
+        if type(body.reader) is LengthReader and not body.reader.length:
+            return True
         self._waits = False
         with contextlib.suppress(OSError, errors.ParseException):
             for _ in range(BUFFERED_BYTES // READ_BYTES):
                 if not body.read(READ_BYTES):
                     return True
         return False
-
-
-class ClientResponse(wsgi.Response):  # gunicorn has no types
-    """Writes to a non-blocking connection; all bytes pass _send().
-
-    Keeps the connection open only if the request's body has arrived in full. Blocks for streams
-    only: bytes of other responses that the client does not take are left to the main thread.
-    """
-
-    def __init__(
-        self, req: Request, sock: Any, cfg: Any, connection: Connection, exchange: Exchange
-    ) -> None:
-        super().__init__(req, sock, cfg)
-        self.headers_sent: bool
-        self._connection = connection
-        self._exchange = exchange
-
-    def can_sendfile(self) -> bool:
-        return False  # sendfile would wait for the client without a limit
-
-    def send_headers(self) -> None:
-        if self.headers_sent:
-            return
-        if not self.must_close and not self._exchange.discard(self.req.body):
-            self.force_close()
-        lines = [*self.default_headers(), *(f"{k}: {v}\r\n" for k, v in self.headers), "\r\n"]
-        self.headers_sent = True
-        self._send("".join(lines).encode("latin-1"))
-
-    def _emit_body(self, data: bytes) -> None:
-        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def close(self) -> None:
-        self.send_headers()
-        if self.chunked:
-            self._send(b"0\r\n\r\n")
-
-    def _send(self, data: bytes) -> None:
-        connection, left = self._connection, memoryview(data)
-        if connection.unsent:
-            connection.unsent += data
-            return
-        while left:
-            try:
-                left = left[os.write(connection.fd, left) :]
-            except BlockingIOError:
-                if self.response_length is not None and self._exchange.may_keep(
-                    self.response_length
-                ):
-                    connection.unsent = bytes(left)
-                    return
-                if not connection.wait(select.POLLOUT, self._exchange.stall_seconds):
-                    connection.stalled = True
-                    raise TimeoutError("The client stopped reading the response.") from None
 
 
 def problem(status: int) -> bytes:

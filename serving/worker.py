@@ -24,6 +24,7 @@ from gunicorn.workers.base import Worker
 from serving.capacity import connections_within
 from serving.connections import Connection, Stage
 from serving.exchange import Exchange, problem
+from serving.head import SettledConfig
 from serving.lanes import Lane
 from settings import read_settings
 
@@ -68,6 +69,8 @@ class DrainingWorker(Worker):  # gunicorn has no types
     """Stops by accepting what is queued on the listening sockets, closing them, and serving all
     accepted connections."""
 
+    cfg: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.alive: bool
@@ -99,6 +102,7 @@ class DrainingWorker(Worker):  # gunicorn has no types
             raise SystemExit("The server speaks plain HTTP: remove --certfile, end TLS in a proxy.")
 
     def run(self) -> None:
+        self.cfg = SettledConfig(self.cfg)
         self._poller = selectors.DefaultSelector()
         # Written by signals (signal.set_wakeup_fd) and by threads that have served a request.
         self._poller.register(self.PIPE[0], selectors.EVENT_READ, self._take_back_served)
