@@ -30,7 +30,8 @@ HANDSHAKE_VERSIONS = ("2025-11-25", "2025-06-18")
 VERSIONS = (STATELESS_VERSION, *HANDSHAKE_VERSIONS)
 # Sent by clients before a handshake; older revisions agree on one of HANDSHAKE_VERSIONS.
 OLDER_VERSIONS = ("2025-03-26", "2024-11-05")
-VERSION_HEADER = "MCP-Protocol-Version"
+# MCP-Protocol-Version in a WSGI environment.
+VERSION = "HTTP_MCP_PROTOCOL_VERSION"
 LONGEST_SHOWN = 40
 INT64 = 1 << 63
 STATUSES = {
@@ -88,27 +89,30 @@ def message_of_request(request: Request) -> Message:
 
     Raises RpcError, and Problem unsupported-media-type or not-acceptable.
     """
-    if request.mimetype != JSON:
+    environ = request.environ
+    if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != JSON:
         raise Problem("unsupported-media-type", f"Send {JSON}.", headers={"Accept-Post": JSON})
-    if request.accept_mimetypes and not request.accept_mimetypes[JSON]:
+    # Parsed only where its text alone does not tell.
+    accepted = environ.get("HTTP_ACCEPT", JSON)
+    if not accepted.startswith(JSON) and not request.accept_mimetypes[JSON]:
         raise Problem("not-acceptable", f"Accept {JSON}.")
     try:
-        body = validation.any_json()
+        body = validation.json_message()
     except Problem as problem:
         if problem.status not in (400, 422):
             raise
         raise RpcError(PARSE_ERROR, problem.detail, status=400) from None
-    message = _message(body, request)
-    version = request.headers.get(VERSION_HEADER, "")
+    message = _message(body, environ)
+    version = environ.get(VERSION, "")
     if message.is_notification:
         if version not in ("", *VERSIONS, *OLDER_VERSIONS):
             raise _unsupported(message, version)
     elif message.is_stateless:
-        _check_stateless(message, request)
+        _check_stateless(message, environ)
     return message
 
 
-def _message(body: Any, request: Request) -> Message:
+def _message(body: Any, environ: Mapping[str, Any]) -> Message:
     wrong = "The body must be one JSON-RPC 2.0 request or notification."
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
         raise RpcError(INVALID_REQUEST, wrong, status=400)
@@ -121,7 +125,7 @@ def _message(body: Any, request: Request) -> Message:
         raise RpcError(INVALID_PARAMS, "params must be an object.", status=400, id=id)
     meta = params.get("_meta")
     named = isinstance(meta, dict) and PROTOCOL_VERSION_META_KEY in meta
-    version = request.headers.get(VERSION_HEADER)
+    version = environ.get(VERSION)
     handshake = version in (*HANDSHAKE_VERSIONS, *OLDER_VERSIONS) or (version is None and not named)
     return Message(id, method, params, not handshake)
 
@@ -132,7 +136,7 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -INT64 <= value < INT64
 
 
-def _check_stateless(message: Message, request: Request) -> None:
+def _check_stateless(message: Message, environ: Mapping[str, Any]) -> None:
     meta = message.params.get("_meta")
     meta = meta if isinstance(meta, dict) else {}
     for key in (PROTOCOL_VERSION_META_KEY, CLIENT_CAPABILITIES_META_KEY):
@@ -141,12 +145,13 @@ def _check_stateless(message: Message, request: Request) -> None:
     version = meta[PROTOCOL_VERSION_META_KEY]
     if not isinstance(meta[CLIENT_CAPABILITIES_META_KEY], dict):
         raise message.error(INVALID_PARAMS, f"{CLIENT_CAPABILITIES_META_KEY} must be an object.")
-    expected = {VERSION_HEADER: version, "Mcp-Method": message.method}
+    expected = [("MCP-Protocol-Version", VERSION, version)]
+    expected.append(("Mcp-Method", "HTTP_MCP_METHOD", message.method))
     name = message.params.get(NAMED.get(message.method, ""))
     if name is not None:
-        expected["Mcp-Name"] = name
-    for header, value in expected.items():
-        given = request.headers.get(header)
+        expected.append(("Mcp-Name", "HTTP_MCP_NAME", name))
+    for header, variable, value in expected:
+        given = environ.get(variable)
         if given is None or _decoded(given.strip()) != value:
             raise message.error(HEADER_MISMATCH, f"The header {header} differs from the body.")
     if version != STATELESS_VERSION:

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import orjson
-from flask import Flask, Response, current_app, g, request
+from flask import Response, current_app, g, request
+from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
 
 from catalog.operation import IN_BRACES, Operation
@@ -32,6 +33,8 @@ from serving.arrival import ARRIVED
 
 log = logging.getLogger(__name__)
 Result = dict[str, Any]
+# The texts of a route's parameters by name, in the environment of the internal request.
+PATH = "tool.path"
 # Headers of the request for the tool that say nothing about the internal request.
 DROPPED = (
     *("HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_ACCEPT_ENCODING", "HTTP_RANGE"),
@@ -71,7 +74,8 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result, dict[s
             response = current_app.dispatch_request()
             assert isinstance(response, Response)
             with contextlib.closing(response):
-                headers = {n: response.headers[n] for n in PASSED_ON if n in response.headers}
+                given = response.headers
+                headers = {name: given[name] for name in PASSED_ON if name in given}
                 return response.status_code, _result(tool, arguments, response), headers
     except Exception as error:
         problem = _problem(error)
@@ -86,24 +90,30 @@ def _problem(error: Exception) -> Problem:
 
 @contextlib.contextmanager
 def _request(tool: Tool, environ: dict[str, Any]) -> Iterator[None]:
-    """The context of the internal request, in the same `g` as the request for the tool."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-    caller, refused = g.caller, g.refused
-    request_id, deadline = g.request_id, g.deadline
-    source = tool.source
-    with app.request_context(environ):
-        # Set again, and not only inherited: without a caller, row-level security has no subject.
-        g.caller, g.refused, g.request_id = caller, refused, request_id
-        g.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
-        if isinstance(source, Operation):
-            g.match = Match(source, environ["tool.path"])
-        elif request.url_rule is None or request.url_rule.rule != source.rule:
-            raise request.routing_exception or NotFound()
-        try:
-            yield
-        finally:
-            g.pop("match", None)
-            g.deadline = deadline
+    """Make the internal request the current one, in the context of the request for the tool.
+
+    A context of its own would repeat what that request has passed, and would cost more.
+    """
+    context, source = request_ctx, tool.source
+    outer, deadline = context.request, g.deadline
+    inner = current_app.request_class(environ)
+    if isinstance(source, Operation):
+        g.match = Match(source, environ[PATH])
+    else:
+        assert context.url_adapter is not None
+        path, method = environ["PATH_INFO"].encode("latin-1").decode(), tool.method
+        inner.url_rule, texts = context.url_adapter.match(path, method, return_rule=True)
+        inner.view_args = dict(texts)
+        if inner.url_rule.rule != source.rule:
+            raise NotFound
+    g.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
+    context.request = inner
+    try:
+        yield
+    finally:
+        context.request = outer
+        g.deadline = deadline
+        g.pop("match", None)
 
 
 def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +144,7 @@ def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     body = b""
     if tool.method not in ("GET", "DELETE"):
         body = _json(parts["body"] if whole is None else whole)
-    environ = {**request.environ, "tool.path": parts["path"]}
+    environ = {**request.environ, PATH: parts["path"]}
     for name in DROPPED:
         environ.pop(name, None)
     for header, name in HEADERS.items():
