@@ -131,11 +131,12 @@ def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
         place = tool.places.get(name, tool.open_to)
         if place == "whole body":
             whole = value
-        elif place in ("path", "header"):
-            text = _text(value)
-            if place == "path" and (not text or "/" in text):
+        elif place == "path":
+            parts[place][name] = text = _text(value)
+            if not text or "/" in text:
                 faults.append(f"{name} must be a text without a slash, of 1 or more characters.")
-            parts[place][name] = text
+        elif place == "header" and not (isinstance(value, str) and value.isprintable()):
+            faults.append(f"{name} must be a string of printable characters.")
         elif place:
             parts[place][name] = value
     if faults:

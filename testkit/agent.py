@@ -49,13 +49,13 @@ class Agent(Api):
         super().__init__(url)
         self.headers.update(credential or {})
 
-    def send(self, sent: dict[str, Any], **headers: str) -> requests.Response:
+    def post_message(self, sent: dict[str, Any], **headers: str) -> requests.Response:
         return self.post("/mcp", json=sent, headers={**headers_of(sent), **headers})
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a request that succeeds."""
         sent = message(method, **params)
-        response = self.send(sent)
+        response = self.post_message(sent)
         assert response.status_code == 200, response.text
         body = response.json()
         assert body["id"] == sent["id"]
