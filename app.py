@@ -293,11 +293,13 @@ def _add_routes(api: Api) -> None:
 
 def _add_mcp(api: Api, settings: Settings) -> None:
     # Imported here, because its types take longer to import than Flask.
+    from operations.tools import LiveTools
     from resources.mcp import Mcp
     from resources.mcp_metadata import McpMetadata
 
     api.app.config["MCP_RESULT_BYTES"] = settings.mcp_result_bytes
     api.app.config["MCP_TTL_MS"] = int(1000 * settings.catalog_seconds)
+    api.app.extensions["tools"] = LiveTools(api.app)
     api.add_resource(Mcp, MCP, endpoint="mcp")
     if "oidc" in (settings.auth or ()):
         document = {

@@ -6,6 +6,7 @@ the operation's own route takes.
 """
 
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,8 @@ from flask import Flask
 
 from catalog import convention
 from catalog.operation import Operation as CatalogOperation
+from catalog.operations import Catalog
+from operations.catalog_routes import FIRST_READ_SECONDS, NEXT_READ_SECONDS
 from operations.names import unique
 from operations.openapi import Declared, Listed, document, listed
 from operations.openapi_parts import Json
@@ -77,6 +80,48 @@ class Tool:
         known = f"{near[0]} is known" if near else f"known: {', '.join(self.arguments) or 'none'}"
         shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
         return f"{shown} is unknown; {known}."
+
+
+class LiveTools:
+    """The tools of the live catalog, made again after each change of it.
+
+    While one thread makes them, the other threads use the earlier ones.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._made: tuple[Catalog | None, dict[str, Tool]] = None, {}
+
+    def current(self) -> dict[str, Tool]:
+        """The tools by name, of the catalog as it is now or as it was a moment ago."""
+        made, tools = self._made
+        if made is self._catalog:
+            return tools
+        return self._make(wait=made is None)
+
+    def after_read(self) -> dict[str, Tool]:
+        """The tools after a due read of the catalog, for which it waits a moment."""
+        live = self._app.extensions["catalog"].live
+        live.touch()
+        live.wait_until_read(FIRST_READ_SECONDS)
+        live.wait_until_up_to_date(NEXT_READ_SECONDS)
+        return self._make(wait=True)
+
+    @property
+    def _catalog(self) -> Catalog:
+        catalog: Catalog = self._app.extensions["catalog"].live.current
+        return catalog
+
+    def _make(self, *, wait: bool) -> dict[str, Tool]:
+        if self._lock.acquire(blocking=wait):
+            try:
+                catalog = self._catalog
+                if self._made[0] is not catalog:
+                    self._made = catalog, tools_of(self._app, catalog.operations)
+            finally:
+                self._lock.release()
+        return self._made[1]
 
 
 def tools_of(app: Flask, catalog: Collection[CatalogOperation] = ()) -> dict[str, Tool]:

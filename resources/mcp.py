@@ -12,10 +12,8 @@ from flask import Response, current_app, request
 from flask_restful import Resource
 from mcp_types.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND
 
-from catalog.operations import Catalog
-from operations.catalog_routes import FIRST_READ_SECONDS, NEXT_READ_SECONDS
 from operations.openapi import TITLE, VERSION
-from operations.tools import Tool, tools_of
+from operations.tools import LiveTools
 from protocol.authorization import opens
 from protocol.formats import JSON
 from protocol.rpc_messages import (
@@ -92,7 +90,7 @@ def _call(message: Message, headers: dict[str, str]) -> Result:
         raise message.error(INVALID_PARAMS, "params.name must be the name of a tool.")
     if not isinstance(arguments, dict):
         raise message.error(INVALID_PARAMS, "params.arguments must be an object.")
-    tool = _tools().get(name) or _tools_after_read().get(name)
+    tool = _tools().current().get(name) or _tools().after_read().get(name)
     if tool is None:
         unread = current_app.extensions["catalog"].live.unread
         also = f" The procedures of {unread[0]} could not be read yet." if unread else ""
@@ -108,8 +106,8 @@ def _list(message: Message) -> Result:
     if message.params.get("cursor") is not None:
         raise message.error(INVALID_PARAMS, "There is no such cursor: the list has one page.")
     allowed = {group for group in ("read", "write") if opens(group)}
-    tools = _tools_after_read()
-    listing = b",".join(tool.listing for tool in tools.values() if tool.group in allowed)
+    tools = _tools().after_read().values()
+    listing = b",".join(tool.listing for tool in tools if tool.group in allowed)
     result: Result = {"tools": orjson.Fragment(b"[" + listing + b"]")}
     return {**result, **_caching()} if message.is_stateless else result
 
@@ -143,21 +141,6 @@ def _caching() -> Result:
     }
 
 
-def _tools_after_read() -> dict[str, Tool]:
-    """The tools after a due read of the catalog, for which it waits a moment."""
-    live = current_app.extensions["catalog"].live
-    live.touch()
-    live.wait_until_read(FIRST_READ_SECONDS)
-    live.wait_until_up_to_date(NEXT_READ_SECONDS)
-    return _tools()
-
-
-def _tools() -> dict[str, Tool]:
-    """The tools of the catalog as it is now."""
-    catalog: Catalog = current_app.extensions["catalog"].live.current
-    made: tuple[Catalog | None, dict[str, Tool]]
-    made = current_app.extensions.get("tools", (None, {}))
-    if made[0] is not catalog:
-        made = catalog, tools_of(current_app, catalog.operations)
-        current_app.extensions["tools"] = made
-    return made[1]
+def _tools() -> LiveTools:
+    found: LiveTools = current_app.extensions["tools"]
+    return found

@@ -52,6 +52,8 @@ class Landing(Resource):
             "openapi": url_for("openapi"),
             "health": url_for("health_ready"),
         }
+        if "mcp" in current_app.view_functions:
+            links["mcp"] = url_for("mcp")
         if "customer" in current_app.view_functions:
             links |= {
                 "customer": url_for("customer", customer_id=123),

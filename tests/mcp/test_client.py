@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 
 import pytest
 from mcp import Client, MCPError
 
+from settings import ROOT
 from testkit.agent import HANDSHAKE, STATELESS
 
 # "auto" asks with server/discover first, "legacy" begins with initialize.
@@ -62,3 +64,11 @@ def test_a_client_of_the_handshake_can_ping(server):
             await client.send_ping()
 
     asyncio.run(use())
+
+
+def test_the_script_of_the_page_runs(server, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "mcp.md").read_text(), re.DOTALL)
+    exec(compile(code.replace("http://localhost:5000", server.url), "docs/mcp.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "get_order - Get order" in printed
+    assert "'replayed': True" in printed
