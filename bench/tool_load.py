@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--agents", type=int, default=16)
     parser.add_argument("--reloads", type=int, default=10)
     options = parser.parse_args()
-    with tool_server("bench-tool-load", CATALOG_SECONDS="1") as (server, cluster):
+    with tool_server("bench-tool-load", workers=4, CATALOG_SECONDS="1") as (server, cluster):
         report = calls_during_reloads(server, cluster, **vars(options))
     print(f"{report.calls.total():,} calls in {report.seconds:.0f} s: {dict(report.calls)}")
     print(f"{report.changes} changes of the catalog, {report.reloads} reloads by SIGHUP")

@@ -52,8 +52,6 @@ class Landing(Resource):
             "openapi": url_for("openapi"),
             "health": url_for("health_ready"),
         }
-        if "mcp" in current_app.view_functions:
-            links["mcp"] = url_for("mcp")
         if "customer" in current_app.view_functions:
             links |= {
                 "customer": url_for("customer", customer_id=123),
@@ -70,6 +68,7 @@ class Landing(Resource):
                 "landing.html",
                 databases=[*databases],
                 links=links,
+                mcp="mcp" in current_app.view_functions,
                 root=root,
                 sources=databases,
                 embedded=EMBEDDED_SOURCE in databases.values(),

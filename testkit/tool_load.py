@@ -22,7 +22,6 @@ from testkit.cluster import fresh_cluster
 from testkit.places import TESTS
 from testkit.server import Server
 
-WORKERS = 4
 SCRIPT = ROOT / "tests" / "mcp" / "procedures.sql"
 GRANTS = f"""
 GRANT USAGE ON SCHEMA api TO "{API_ROLE}";
@@ -45,13 +44,15 @@ class Report:
 
 
 @contextlib.contextmanager
-def tool_server(name: str, **settings: str) -> Iterator[tuple[Server, EmbeddedCluster]]:
-    """A server with four workers over a cluster of its own, which outlives every worker."""
+def tool_server(
+    name: str, *, workers: int, **settings: str
+) -> Iterator[tuple[Server, EmbeddedCluster]]:
+    """A server over a cluster of its own, which outlives every worker."""
     with fresh_cluster(name) as cluster:
         cluster.run_sql(SCRIPT.read_text() + GRANTS)
         text = cluster.connection_string(role=API_ROLE)
         folder = TESTS / f"{name}-server"
-        with Server(folder, workers=WORKERS, POSTGRESQLCONNSTR_WWIF=text, **settings) as server:
+        with Server(folder, workers=workers, POSTGRESQLCONNSTR_WWIF=text, **settings) as server:
             yield server, cluster
         shutil.rmtree(folder)
 
