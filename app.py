@@ -1,7 +1,6 @@
 """The Flask application: for `flask run`, `gunicorn app:app`, or `create_app(settings)`."""
 
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
@@ -34,11 +33,11 @@ from operations.catalog_routes import CatalogRoutes, Match
 from operations.openapi import VERSION
 from operations.python_routes import python_routes
 from protocol import compression, cors, response_headers
-from protocol.authorization import Authentication
+from protocol.authorization import MCP, METADATA, Authentication
 from protocol.key_cleaner import KeyCleaner
 from protocol.limits import BodyTime, StreamLimit, limit_rate
 from protocol.problems import problem_of
-from protocol.request_deadline import request_deadline
+from protocol.request_deadline import deadline_of
 from protocol.shared_reads import SharedReads
 from resources.customer import Customer, Customers, NewCustomers
 from resources.health import HealthLive, HealthReady, Readiness
@@ -171,6 +170,8 @@ def create_app(
     app.config["PROCEDURE_MESSAGES"] = settings.procedure_messages
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
+    app.config["REQUEST_DEADLINE_SECONDS"] = settings.request_deadline_seconds
+    app.config["ROUTE_DEADLINES"] = settings.route_deadlines
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)  # type: ignore[assignment, method-assign]
     databases = Databases(settings, report=_report, observe=observer.observe)
@@ -202,6 +203,8 @@ def create_app(
     if settings.serves_sample:
         _add_sample_routes(api)
     _add_routes(api)
+    if settings.mcp:
+        _add_mcp(api, settings)
     app.extensions["catalog"] = catalog = CatalogRoutes(taken=python_routes(app))
     if _serves_requests():
         _check_exposure(settings)
@@ -230,14 +233,9 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
         elif not isinstance(current.routing_exception, RequestRedirect):
             g.match = app.extensions["catalog"].match(current.path, current.method)
             record.route = g.match.route or record.route
-        context = g._get_current_object()
+        context, environ = g._get_current_object(), current.environ
         context.request_id = record.id
-        arrived = current.environ.get(ARRIVED)
-        context.deadline = request_deadline(
-            settings.route_deadlines.get(record.route, settings.request_deadline_seconds),
-            current.environ.get("HTTP_REQUEST_TIMEOUT"),
-            waited=time.monotonic() - arrived if arrived is not None else 0.0,
-        )
+        context.deadline = deadline_of(record.route, environ, arrived=environ.get(ARRIVED))
 
     # The rate limit comes between the two, so that it counts callers, and refused requests too.
     app.before_request(authentication.identify)
@@ -303,6 +301,30 @@ def _add_routes(api: Api) -> None:
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
     # A view without a URL rule: dispatch_request calls it for paths that match no rule.
     api.app.view_functions[PROCEDURES] = api.output(Procedures.as_view(PROCEDURES))
+
+
+def _add_mcp(api: Api, settings: Settings) -> None:
+    # Imported here, because its types take longer to import than Flask.
+    from operations.tools import LiveTools
+    from resources.mcp import Mcp
+    from resources.mcp_metadata import McpMetadata
+
+    api.app.config["MCP_RESULT_BYTES"] = settings.mcp_result_bytes
+    api.app.config["MCP_TTL_MS"] = int(1000 * settings.catalog_seconds)
+    api.app.extensions["tools"] = LiveTools(api.app)
+    api.add_resource(Mcp, MCP, endpoint="mcp")
+    if "oidc" in (settings.auth or ()):
+        document = {
+            "authorization_servers": [settings.oidc_issuer],
+            "bearer_methods_supported": ["header"],
+            **({"scopes_supported": list(settings.oidc_scopes)} if settings.oidc_scopes else {}),
+        }
+        api.add_resource(
+            McpMetadata,
+            *(METADATA, METADATA + MCP),
+            endpoint="mcp_metadata",
+            resource_class_kwargs={"document": document},
+        )
 
 
 def _check_routes(app: Flask, settings: Settings) -> None:

@@ -312,6 +312,16 @@ class Settings:
         0,
         1 << 30,
     )
+    mcp: bool = _setting(
+        "tools for agents at /mcp, by the Model Context Protocol", "on", "on or off", yes_or_no
+    )
+    mcp_result_bytes: int = _whole(
+        "longest result of a tool; a longer one is cut between rows",
+        "50000",
+        "bytes",
+        1000,
+        1 << 27,
+    )
     procedure_messages: bool = _setting(
         "whether clients get the message of an error that a procedure raises (422); it may hold"
         " data",
@@ -354,6 +364,12 @@ class Settings:
         "RS256",
         "algorithms",
         words(*ALGORITHMS),
+    )
+    oidc_scopes: tuple[str, ...] = _setting(
+        "scopes that clients of /mcp request of the issuer, such as api://my-api/read",
+        "",
+        "scopes",
+        words(),
     )
     oidc_jwks_url: str = _setting(
         "address of the issuer's signing keys; unset: taken from its discovery document",

@@ -28,7 +28,11 @@ def read_description(written: str | None) -> Description:
     for line in (written or "").splitlines():
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
-        if word in FLAGS:
+        if word == "@private" and rest:
+            found["no_tool"] = rest == "mcp"
+            if rest != "mcp":
+                faults.append(f"@private {rest}: the one value is mcp.")
+        elif word in FLAGS:
             found[FLAGS[word]] = True
         elif word == "@route":
             method, _, path = rest.partition(" ")

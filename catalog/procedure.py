@@ -78,10 +78,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Tags:
-    """The @ lines of a description. routes: (method, path) of each @route."""
+    """The @ lines of a description. routes: (method, path) of each @route.
+
+    private: no route and no tool (@private); no_tool: a route, but no tool (@private mcp).
+    """
 
     routes: tuple[tuple[str, str], ...] = ()
     private: bool = False
+    no_tool: bool = False
     readonly: bool = False
     nontransactional: bool = False
     many_results: bool = False

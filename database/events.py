@@ -87,6 +87,13 @@ class SharedRead(NamedTuple):
     outcome: str
 
 
+class ToolCall(NamedTuple):
+    """A tool of /mcp was called; status: that of its operation's response, as on its own route."""
+
+    tool: str
+    status: int
+
+
 Observation = (
     Checkout
     | Usage
@@ -97,6 +104,7 @@ Observation = (
     | CircuitBreakerOpened
     | TokenRequested
     | SharedRead
+    | ToolCall
 )
 Observe = Callable[[Observation], None]
 

@@ -26,6 +26,7 @@ from database.events import (
     Retry,
     SharedRead,
     TokenRequested,
+    ToolCall,
     Usage,
     kind_of,
 )
@@ -125,6 +126,9 @@ class Metrics:
         self._shared = self._counter(
             "shared_reads", "Reads by the source of their response.", "outcome"
         )
+        self._tools = self._counter(
+            "mcp_tool_calls", "Calls of tools, by their operation's status.", "tool", "status"
+        )
         self._gauge("build_info", "Always 1.", "version", "python", mode="max").labels(
             version or "unknown", platform.python_version()
         ).set(1)
@@ -136,6 +140,7 @@ class Metrics:
             Call: self._call,
             CircuitBreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
             TokenRequested: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
+            ToolCall: lambda e: self._tools.labels(e.tool, e.status).inc(),
             SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
         }
 

@@ -28,6 +28,7 @@ class Operation:
     tagged: one row with an entity tag, and preconditions on it.
     problems: slugs beyond those that follow from the rest.
     documented: False for pages and their assets, which no API document lists.
+    private: True for an operation that is no tool of the Model Context Protocol.
     """
 
     summary: str
@@ -41,6 +42,7 @@ class Operation:
     tagged: bool
     problems: tuple[str, ...]
     documented: bool
+    private: bool
 
 
 def operation(
@@ -52,6 +54,7 @@ def operation(
     tagged: bool = False,
     problems: tuple[str, ...] = (),
     documented: bool = True,
+    private: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a method: it is called only with a valid path, `query` and `body`."""
 
@@ -83,6 +86,7 @@ def operation(
             tagged=tagged,
             problems=problems,
             documented=documented,
+            private=private,
         )
         return checked
 

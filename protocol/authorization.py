@@ -2,8 +2,11 @@
 
 Each route belongs to a group: `read` (GET, HEAD), `write` (all other methods) or `operate`
 (OPERATE). The routes of OPEN require no credential. A new route, and a path without a route, are in
-the group of their method, so that nothing is open by omission.
+the group of their method, so that nothing is open by omission. MCP is open to callers that may read
+or write; each tool then requires the group of its own route.
 """
+
+from collections.abc import Collection
 
 from flask import Request, current_app, g, request
 
@@ -15,8 +18,11 @@ from protocol.problems import Problem
 from protocol.request_headers import RequestHeaders
 from settings import Settings
 
+MCP = "/mcp"
+# Metadata of /mcp as a protected resource (RFC 9728, 3.1).
+METADATA = "/.well-known/oauth-protected-resource"
 # The routes for probes of orchestrators and for readers of the documentation.
-OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs")
+OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs", METADATA, METADATA + MCP)
 OPEN_BELOW = ("/assets/",)
 OPERATE = ("/metrics",)
 # Probes of orchestrators may send any Host.
@@ -30,6 +36,7 @@ class Authentication:
         self._configured = settings.auth is not None
         self._anonymous = settings.auth_anonymous
         self._origins = frozenset(settings.cors_origins)
+        self._scopes = " ".join(settings.oidc_scopes)
         self.names = settings.auth or ()
         self._methods: list[Method] = methods(
             settings.auth or (),
@@ -62,21 +69,30 @@ class Authentication:
     def authorize(self) -> None:
         """Raises Problem: unauthenticated, forbidden or issuer-unavailable."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        rule = current.url_rule
-        group = group_of(rule.rule if rule else None, current.method)
+        rule = current.url_rule.rule if current.url_rule else None
+        group, is_mcp = group_of(rule, current.method), rule == MCP
         if not self._configured:
             self._check_local(current, group)
-        if group is None or not self._methods:
+        elif is_mcp and group is not None:
+            # The protocol requires it of every server: a page may call only what CORS allows it.
+            self._check_site(reads=True)
+        if group is None:
+            return
+        self.require(("read", "write") if is_mcp else (group,))
+        if g.sent_by_browser:
+            self._check_site(reads=False)
+
+    def require(self, groups: Collection[str]) -> None:
+        """Raises Problem as authorize() does, unless the caller may use one of `groups`."""
+        if not self._methods:
             return
         if g.refused is not None:
             raise self._unauthenticated(g.refused)
         if g.caller is None:
-            if group not in self._anonymous:
+            if self._anonymous.isdisjoint(groups):
                 raise self._unauthenticated(None)
-        elif group not in g.caller.groups:
-            raise self._forbidden(group)
-        elif g.sent_by_browser:
-            self._check_site(reads=False)
+        elif g.caller.groups.isdisjoint(groups):
+            raise self._forbidden(" or ".join(groups))
 
     def _check_local(self, current: Request, group: str | None) -> None:
         """Without AUTH: refuse requests from other machines, and those that a browser on this
@@ -134,14 +150,26 @@ class Authentication:
         fault = (
             "" if description is None else f', error="{error}", error_description="{description}"'
         )
+        if is_request_for_mcp() and "oidc" in self.names:
+            fault += self._metadata()
         challenges = [m.challenge + (fault if m.error_in_challenge else "") for m in self._methods]
         return ", ".join(dict.fromkeys(challenges))
+
+    def _metadata(self) -> str:
+        """Where a client of /mcp finds the authorization server (RFC 9728, 5.1)."""
+        scopes = f', scope="{self._scopes}"' if self._scopes else ""
+        return f', resource_metadata="{request.url_root.rstrip("/")}{METADATA}{MCP}"{scopes}'
 
 
 def group_of_request() -> str | None:
     """The group of this request's route; None if the route is open."""
     rule = request.url_rule
     return group_of(rule.rule if rule else None, request.method)
+
+
+def is_request_for_mcp() -> bool:
+    rule = request.url_rule
+    return rule is not None and rule.rule == MCP
 
 
 def group_of(rule: str | None, method: str) -> str | None:
@@ -160,6 +188,12 @@ def caller_claims() -> str | None:
     """The caller's claims as JSON, for the procedures of this request; None without a caller."""
     caller: Caller | None = g.get("caller")
     return caller.claims if caller is not None else None
+
+
+def require(groups: Collection[str]) -> None:
+    """Raises Problem unauthenticated or forbidden, unless the caller may use one of `groups`."""
+    authentication: Authentication = current_app.extensions["authentication"]
+    authentication.require(groups)
 
 
 def opens(group: str) -> bool:

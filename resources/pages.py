@@ -68,6 +68,7 @@ class Landing(Resource):
                 "landing.html",
                 databases=[*databases],
                 links=links,
+                mcp="mcp" in current_app.view_functions,
                 root=root,
                 sources=databases,
                 embedded=EMBEDDED_SOURCE in databases.values(),

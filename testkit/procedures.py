@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from settings import ROOT
 from testkit.server import Server, bare_environment
@@ -29,9 +30,12 @@ def flask(folder: Path, *words: str, **environment: str) -> str:
 
 
 @contextmanager
-def procedure_server(folder: Path, script: Path = SCRIPT, **environment: str) -> Iterator[Server]:
-    """A running server that serves the sample and the procedures of `script`."""
+def procedure_server(folder: Path, script: Path = SCRIPT, **options: Any) -> Iterator[Server]:
+    """A running server that serves the sample and the procedures of `script`.
+
+    options: of Server.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     flask(folder, "sql", "run", str(script), "--target", "embedded")
-    with Server(folder, **environment) as server:
+    with Server(folder, **options) as server:
         yield server

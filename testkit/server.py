@@ -68,6 +68,10 @@ class Server:
             )
         return self
 
+    def reload(self) -> None:
+        """Replace the workers, as SIGHUP does."""
+        self._process.send_signal(signal.SIGHUP)
+
     def stop(self) -> int:
         """End it as a service manager would; its exit status."""
         self._process.terminate()

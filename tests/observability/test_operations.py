@@ -11,7 +11,7 @@ from settings import ROOT
 
 DASHBOARD = json.loads((ROOT / "ops" / "grafana-dashboard.json").read_text(encoding="utf-8"))
 ALERTS = (ROOT / "ops" / "alerts.yml").read_text(encoding="utf-8")
-NAME = re.compile(r"\b(?:http|db|shared|build)_[a-z_]+\b")
+NAME = re.compile(r"\b(?:http|db|shared|build|mcp)_[a-z_]+\b")
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 

@@ -13,6 +13,8 @@ from testkit.routes import application
 
 UNSPOKEN = {"HEAD", "OPTIONS"}
 PAGES = {("/", "get"), ("/docs", "get"), ("/assets/{name}", "get")}
+# Its messages are described by the Model Context Protocol.
+MCP = {("/mcp", "post")}
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +40,14 @@ def test_it_is_openapi_3_1(described):
     assert list(OpenAPIV31SpecValidator(described).iter_errors()) == []
 
 
-def test_it_describes_every_route_but_the_pages_and_nothing_else(app, described):
+def test_it_describes_every_route_but_pages_and_mcp_and_nothing_else(app, described):
     served = {
         (path_of(rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in rule.methods - UNSPOKEN
     }
     listed = {(path, method) for path, item in described["paths"].items() for method in item}
-    assert listed == served - PAGES
+    assert listed == served - PAGES - MCP
 
 
 def test_every_operation_has_a_summary_and_an_id_of_its_own(described):
