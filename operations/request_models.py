@@ -198,7 +198,7 @@ class _Query(BaseModel):
 
 
 Limit = Annotated[Count, Field(description="maximum rows; 0 streams all")]
-Format = Literal["json", "ndjson", "csv"]
+Format = Literal["json", "ndjson", "csv", "arrow"]
 Sort = Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"]
 FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
@@ -277,9 +277,11 @@ class PassengersQuery(_Query):
     sex: Literal["male", "female"] | None = None
     limit: Annotated[int, _whole(1, 1000)] = 100
     after: Annotated[Count, Field(description="the last id of the previous page")] | None = None
+    format: Format | None = None
 
 
 class SummaryQuery(_Query):
     """The column to group by."""
 
     by: Literal["hour", "weekday", "payment_type"]
+    format: Format | None = None
