@@ -126,7 +126,8 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
             "tags": [one.tag],
             "summary": one.summary,
             "operationId": one.operation_id,
-            **({"security": [{name: []} for name in schemes]} if closed and schemes else {}),
+            # [] says that no credential is required, where linters want a statement.
+            "security": [{name: []} for name in schemes] if closed else [],
             **described,
         }
     return {

@@ -115,7 +115,7 @@ Amount = Annotated[
 LocalDatetime = Annotated[
     NaiveDatetime,
     _written(
-        r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?",
+        r"[0-9]{4}(-[0-9]{2}){2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?",
         "local time such as 2019-01-31T13:34:15",
     ),
     WithJsonSchema(
@@ -272,7 +272,7 @@ class TaxiQuery(AmountQuery):
 class PassengersQuery(_Query):
     """A page of passengers by key, filtered."""
 
-    survived: Annotated[bool, _written("true|false", "true or false")] | None = None
+    survived: Annotated[bool, _written("[Tt]rue|[Ff]alse|[10]", "true or false")] | None = None
     pclass: Annotated[int, _whole(1, 3)] | None = None
     sex: Literal["male", "female"] | None = None
     limit: Annotated[int, _whole(1, 1000)] = 100

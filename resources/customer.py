@@ -123,7 +123,7 @@ class Customers(ProcedureResource):
         answer = self.read(document)
         response = json_response(answer)
         if answer.next is not None:
-            following = {**request.args.to_dict(), "after": answer.next}
+            following: dict[str, Any] = {**request.args.to_dict(flat=False), "after": answer.next}
             url = url_for("customers", **following, _external=True)
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response

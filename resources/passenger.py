@@ -46,7 +46,10 @@ class Passengers(Resource):
         page = [compact(row) for row in rows[: query.limit]]
         response = whole(page, media_type, row_fields(PassengerAnswer))
         if len(rows) > query.limit:
-            following = {**request.args.to_dict(), "after": rows[query.limit - 1]["id"]}
+            following: dict[str, Any] = {
+                **request.args.to_dict(flat=False),
+                "after": rows[query.limit - 1]["id"],
+            }
             url = url_for("passengers", **following, _external=True)
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response

@@ -54,6 +54,11 @@ def test_every_operation_has_a_summary_and_an_id_of_its_own(described):
     assert all(operation["summary"] for operation in operations(described))
 
 
+def test_every_operation_says_whether_it_requires_a_credential(described):
+    """Redocly's rule security-defined; [] is none."""
+    assert all(operation["security"] == [] for operation in operations(described))
+
+
 def test_operation_ids_are_good_names_in_clients(described):
     ids = {
         (path, method): operation["operationId"]
