@@ -1,6 +1,5 @@
 """The Flask application: for `flask run`, `gunicorn app:app`, or `create_app(settings)`."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote
@@ -198,7 +197,7 @@ def create_app(
     response_headers.install(app)
     compression.install(app)
     cors.install(app, settings.cors_origins)
-    _add_commands(app)
+    cli.install(app)
     api = ProblemApi(app)
     if settings.serves_sample:
         _add_sample_routes(api)
@@ -266,15 +265,6 @@ def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | N
     observer = Observer(*subscribers, server_timing=settings.server_timing)
     app.extensions.update(observer=observer, metrics=metrics)
     return observer
-
-
-def _add_commands(app: Flask) -> None:
-    app.cli.add_command(cli.sql_commands)
-    app.cli.add_command(cli.taxi_commands)
-    app.cli.add_command(cli.token_command)
-    app.cli.add_command(cli.auth_commands)
-    app.cli.add_command(cli.openapi_command)
-    app.cli.add_command(cli.procedures_command)
 
 
 def _add_sample_routes(api: Api) -> None:
@@ -357,12 +347,6 @@ def _serves_requests() -> bool:
     return command is None or command.info_name == "run"
 
 
-def _prints_help() -> bool:
-    """Whether this is a `flask` command that only prints help, which requires no settings."""
-    in_command = click.get_current_context(silent=True) is not None
-    return in_command and (len(sys.argv) == 1 or "--help" in sys.argv)
-
-
 def _report(sentence: str) -> None:
     click.echo(sentence, err=True)
 
@@ -383,9 +367,10 @@ def _app_to_serve() -> Flask:
             announce(settings)
         return create_app(settings)
     except START_ERRORS as error:
-        if _prints_help():
+        if not cli.requires_settings():
             app = Flask(__name__)
-            _add_commands(app)
+            app.extensions["start_error"] = str(error)  # for `flask doctor`
+            cli.install(app)
             return app
         refuse(str(error))
         # With any other exit status gunicorn would restart the worker forever.

@@ -1,21 +1,27 @@
 """`flask sql check`: what the routes require and a database lacks."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 
-from cli.catalogs import LOCK_FILE, ROOT, operations_of, read_procedures
+from cli.catalogs import LOCK_FILE, operations_of
 from cli.connections import open_database, served_target
+from cli.examination import Examination, contract_changes, examine, operations_in
+from cli.help import examples
 from settings import read_settings
 
 if TYPE_CHECKING:
     from catalog.procedure import Procedure
 
 
-@click.command("check")
+@click.command(
+    "check",
+    short_help="List what the routes require and a database lacks.",
+    epilog=examples("flask sql check", "flask sql check --target ERP --lock procedures.lock.json"),
+)
 @click.option("--target", metavar="NAME", help="The database; default: all.")
 @click.option(
     *("--lock", "lock_file"),
@@ -23,83 +29,102 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"Contract of flask procedures --lock; else {LOCK_FILE} where it is.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @with_appcontext
-def check_sql(target: str | None, lock_file: Path | None) -> None:
+def check_sql(target: str | None, lock_file: Path | None, *, as_json: bool) -> None:
     """List the objects and permissions that the routes require and a database lacks, and each
     change of a procedure that breaks the contract in the lock file.
 
     Connects as the API does, with its permissions. Fails if anything is missing.
     """
-    import pyodbc
-
+    from catalog import CatalogError
     from databases import EMBEDDED
-    from deploy.required_objects import missing, policies
-    from operations.required_objects import required_objects_of
 
-    lacking = False
+    settings = read_settings()
+    report = Report(echo=not as_json)
     procedures: dict[str, list[Procedure]] = {}
     own = set()  # databases that only the catalog uses
-    for name in [target] if target else read_settings().database_names:
-        found = served_target(name)
+    for name in [target] if target else settings.database_names:
+        served = EMBEDDED if settings.embedded else name
+        found = _examined(name, served)
         if found is None:
-            click.echo(f"{name}: not configured.")
-            lacking |= target is not None
+            report.unconfigured(name, failed=target is not None)
             continue
-        served = EMBEDDED if read_settings().embedded else name
-        needs = required_objects_of(current_app, name)
-        notes: list[str] = []
-        try:
-            connection = open_database(found)
-            try:
-                sentences = missing(connection, needs)
-                notes = policies(connection, needs)
-                try:
-                    procedures[served] = read_procedures(connection, served)
-                except pyodbc.Error as error:
-                    sentences.append(f"its procedures could not be read: {error.args[-1]}")
-            finally:
-                connection.close()
-        except pyodbc.Error as error:
-            sentences = [f"the check failed: {error.args[-1]}"]
-        except click.ClickException as error:
-            sentences = [error.message]
-        for sentence in [*sentences, *notes]:
-            click.echo(f"{name}: {sentence}")
-        if not (needs.procedures or needs.tables):
+        report.database(name, found)
+        if found.listed is not None:
+            procedures[served] = found.listed
+        if found.catalog_only:
             own.add(served)
-        elif not sentences:
-            click.echo(
-                f"{name}: {len(needs.procedures)} procedures, {len(needs.tables)} tables:"
-                " all there, and allowed."
-            )
-        lacking |= bool(sentences)
-    lacking |= _breaks_contract(procedures, own, lock_file)
-    if lacking:
+    try:
+        catalog = operations_of(procedures)
+        for name in procedures:
+            count = operations_in(catalog, name)
+            if count or name in own:
+                report.operations(name, count)
+        report.changes(contract_changes(procedures, catalog, lock_file))
+    except CatalogError as error:
+        report.changes([str(error)])
+    if as_json:
+        click.echo(json.dumps(report.document, indent=2, ensure_ascii=False))
+    if report.failed:
         click.get_current_context().exit(1)
 
 
-def _breaks_contract(
-    procedures: "dict[str, list[Procedure]]", own: set[str], lock_file: Path | None
-) -> bool:
-    """Compare the operations of what was read with the lock file, if there is one."""
-    from catalog import CatalogError
-    from catalog.contract_lock import breaking_changes
+def _examined(name: str, served: str) -> Examination | None:
+    """None for a database that is not configured."""
+    import pyodbc
 
+    target = served_target(name)
+    if target is None:
+        return None
     try:
-        found = operations_of(procedures).operations
-        for name in procedures:
-            count = sum(o.procedure is not None and o.procedure.database == name for o in found)
-            if count or name in own:
-                click.echo(f"{name}: {count} operations out of the catalog.")
-        if lock_file is None:
-            lock_file = ROOT / LOCK_FILE
-            if not lock_file.exists():
-                return False
-        changes = breaking_changes(
-            lock_file.read_text(encoding="utf-8"), found, databases=procedures.keys()
-        )
-    except CatalogError as error:
-        changes = [str(error)]
-    for change in changes:
-        click.echo(change)
-    return bool(changes)
+        connection = open_database(target)
+        try:
+            return examine(connection, name, served)
+        finally:
+            connection.close()
+    except pyodbc.Error as error:
+        return Examination(missing=[f"the check failed: {error.args[-1]}"])
+    except click.ClickException as error:
+        return Examination(missing=[error.message])
+
+
+class Report:
+    """Prints what is found, or collects it for --json."""
+
+    def __init__(self, *, echo: bool) -> None:
+        self.failed = False
+        self.document: dict[str, Any] = {"databases": {}, "operations": {}, "breakingChanges": []}
+        self._echo = click.echo if echo else lambda _: None
+
+    def unconfigured(self, name: str, *, failed: bool) -> None:
+        self._echo(f"{name}: not configured.")
+        self.document["databases"][name] = {"configured": False}
+        self.failed |= failed
+
+    def database(self, name: str, found: Examination) -> None:
+        for sentence in [*found.missing, *found.notes]:
+            self._echo(f"{name}: {sentence}")
+        if not (found.catalog_only or found.missing):
+            self._echo(
+                f"{name}: {found.procedures} procedures, {found.tables} tables:"
+                " all there, and allowed."
+            )
+        self.document["databases"][name] = {
+            "configured": True,
+            "procedures": found.procedures,
+            "tables": found.tables,
+            "missing": found.missing,
+            "notes": found.notes,
+        }
+        self.failed |= bool(found.missing)
+
+    def operations(self, name: str, count: int) -> None:
+        self._echo(f"{name}: {count} operations out of the catalog.")
+        self.document["operations"][name] = count
+
+    def changes(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self._echo(sentence)
+        self.document["breakingChanges"] = sentences
+        self.failed |= bool(sentences)

@@ -32,45 +32,60 @@ def served_target(name: str, *, role: str | None = None) -> Target | None:
     return Target(name, "", cluster.connection_string(role=role or API_ROLE), "postgresql")
 
 
-def open_database(target: Target) -> "pyodbc.Connection":
-    """A new connection to `target`, outside of the pool. Raises ClickException."""
-    import pyodbc
+def connect(target: Target) -> "pyodbc.Connection":
+    """A new connection to `target`, outside of the pool, in one attempt.
 
+    Raises TokenUnavailable, DriverMissing, ValueError or pyodbc.Error.
+    """
     from database.connect.connection_string import ConnectionString
-    from database.connect.drivers import Driver, DriverMissing, server_of
-    from database.connect.tokens import TokenUnavailable, from_environment, pack
-    from deploy.runner import open_when_resumed
+    from database.connect.drivers import Driver, server_of
+    from database.connect.tokens import from_environment, pack
 
     settings = read_settings()
     timeout = settings.login_timeout_seconds
+    driver = Driver(target.connection_string, family=target.driver_family)
+    if not driver.wants_token:
+        return driver.connect(timeout)
+    server = server_of(ConnectionString(target.connection_string))
+    tokens = from_environment(settings.identity, server=server)
     try:
-        driver = Driver(target.connection_string, family=target.driver_family)
-        if not driver.wants_token:
-            return open_when_resumed(lambda: driver.connect(timeout), report=click.echo)
-        server = server_of(ConnectionString(target.connection_string))
-        tokens = from_environment(settings.identity, server=server)
-        try:
-            return open_when_resumed(
-                lambda: driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value)),
-                report=click.echo,
-            )
-        finally:
-            tokens.close()
+        return driver.connect(timeout, token=pack(tokens.get(timeout=timeout).value))
+    finally:
+        tokens.close()
+
+
+def open_database(target: Target) -> "pyodbc.Connection":
+    """connect(), repeated while the database resumes. Raises ClickException."""
+    import pyodbc
+
+    from database.connect.drivers import DriverMissing
+    from database.connect.tokens import TokenUnavailable
+    from deploy.runner import open_when_resumed
+
+    def report(sentence: str) -> None:
+        click.echo(sentence, err=True)
+
+    try:
+        return open_when_resumed(lambda: connect(target), report=report)
     except TokenUnavailable as error:
         raise click.ClickException(no_token_sentence(target, error)) from error
     except (DriverMissing, ValueError) as error:
         raise click.ClickException(f"{target.variable}: {error}") from error
     except pyodbc.Error as error:
         raise click.ClickException(
-            f"{target.name} ({target.variable}) is unreachable: {_plain(error)}"
+            f"{target.name} ({target.variable}) is unreachable: {plain(error)}"
         ) from error
 
 
 def no_token_sentence(target: Target, error: Exception) -> str:
-    return f"{error} Run az login, or set TOKEN, or add a user and a password to {target.variable}."
+    return f"{error} {token_remedy(target)}"
 
 
-def _plain(error: "pyodbc.Error") -> str:
+def token_remedy(target: Target) -> str:
+    return f"Run az login, or set TOKEN, or add a user and a password to {target.variable}."
+
+
+def plain(error: "pyodbc.Error") -> str:
     """The driver's message on one line, without the bracketed prefixes and the codes at its end."""
     text = " ".join(str(error.args[-1]).split())
     return re.sub(r"^(\[[^]]*\] ?)+|( \(-?\d+\))? \(\w+\)$", "", text)

@@ -7,9 +7,14 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from cli.catalogs import read_catalog
+from cli.help import examples
 
 
-@click.command("openapi")
+@click.command(
+    "openapi",
+    short_help="Print the OpenAPI document, or a Postman collection.",
+    epilog=examples("flask openapi > openapi.json", "flask openapi --postman > collection.json"),
+)
 @click.option("--postman", is_flag=True, help="Print a Postman collection instead.")
 @with_appcontext
 def openapi_command(postman: bool) -> None:

@@ -7,9 +7,14 @@ import click
 from flask.cli import with_appcontext
 
 from cli.catalogs import LOCK_FILE, read_catalog
+from cli.help import examples
 
 
-@click.command("procedures")
+@click.command(
+    "procedures",
+    short_help="List the routes of your procedures, and lock their contract.",
+    epilog=examples("flask procedures", "flask procedures --lock procedures.lock.json"),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 @click.option(
     *("--lock", "lock_file"),

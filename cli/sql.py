@@ -10,12 +10,13 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from cli.connections import open_database, served_target
+from cli.help import examples
 from settings import TARGETS, Target, read_settings, variable_names
 
 if TYPE_CHECKING:
     import pyodbc
 
-sql_commands = AppGroup("sql", help="Deploy and check the stored procedures.")
+sql_commands = AppGroup("sql", help="Deploy, check and run SQL scripts.")
 ROOT = Path(__file__).resolve().parent.parent
 # The folder of sql/ with a target's scripts, by the connected engine.
 FOLDERS = {
@@ -26,7 +27,15 @@ FOLDERS = {
 }
 
 
-@sql_commands.command("deploy")
+@sql_commands.command(
+    "deploy",
+    short_help="Run the project's SQL scripts in a database.",
+    epilog=examples(
+        "flask sql deploy --target WWIF --app-name my-web-app --sample",
+        "flask sql deploy --target ERP --keys --app-name my-web-app",
+        "flask sql deploy --target TAXI --check",
+    ),
+)
 @click.option(
     "--target", metavar="NAME", required=True, help="Database: WWIF, TAXI; any with --keys."
 )
@@ -122,7 +131,11 @@ def _check_scripts(target: str, *, keys: bool, sample: bool) -> None:
         )
 
 
-@sql_commands.command("create-database")
+@sql_commands.command(
+    "create-database",
+    short_help="Create the database of a connection string.",
+    epilog=examples("flask sql create-database --target TAXI"),
+)
 @click.option("--target", type=click.Choice(TARGETS), required=True, help="The database.")
 def create_sql_database(target: str) -> None:
     """Create the database of a SQL Server connection string, unless it exists.
@@ -154,7 +167,11 @@ def create_sql_database(target: str) -> None:
     click.echo(f"Created database {name}." if created else f"Database {name} exists.")
 
 
-@sql_commands.command("driver")
+@sql_commands.command(
+    "driver",
+    short_help="Print the ODBC driver for SQL Server.",
+    epilog=examples("flask sql driver"),
+)
 def show_sql_driver() -> None:
     """Print the ODBC driver for SQL Server that the API uses. Fails if none is installed."""
     from database.connect.drivers import DriverMissing, find_driver
@@ -165,7 +182,14 @@ def show_sql_driver() -> None:
         raise click.ClickException(str(error)) from error
 
 
-@sql_commands.command("run")
+@sql_commands.command(
+    "run",
+    short_help="Run SQL files of your own in a database.",
+    epilog=examples(
+        "flask sql run orders.sql --target embedded",
+        "flask sql run api.sql --target ERP --set AppName=my-web-app",
+    ),
+)
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(True, path_type=Path)
 )

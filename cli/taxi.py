@@ -6,18 +6,24 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from cli.help import examples
+from cli.progress import ProgressBar
 from settings import SettingsError
 
-taxi_commands = AppGroup("taxi", help="Load taxi trips into the embedded database.")
+taxi_commands = AppGroup("taxi", help="Load trips into the embedded database.")
 
 
-@taxi_commands.command("load")
+@taxi_commands.command(
+    "load",
+    short_help="Load Parquet files of trips.",
+    epilog=examples("flask taxi load yellow_tripdata_2019-01.parquet"),
+)
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
 )
 @click.option("--replace", is_flag=True, help="Delete all trips first.")
 def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
-    """Load TLC Parquet FILEs of any year into the embedded database: all of them, or none.
+    """Load Parquet FILEs of the taxi commission, of any year: all of them, or none.
 
     Skips files that are loaded already. The first load deletes the shipped sample.
     """
@@ -34,25 +40,20 @@ def load_taxi_trips(files: tuple[Path, ...], replace: bool) -> None:
     except (EmbeddedError, SettingsError) as error:
         raise click.ClickException(str(error)) from error
     # Imported here: Arrow imports slowly, and the container image does not contain it.
-    from tqdm import tqdm
-
     from taxi.loader import LoadError, Progress, load
 
-    bar = tqdm(unit=" rows", unit_scale=True, delay=0.001, leave=False)
+    with ProgressBar("Loading trips") as bar:
 
-    def report(event: Progress | str) -> None:
-        if isinstance(event, Progress):
-            bar.total, bar.leave = event.total_rows, True
-            bar.update(event.rows - bar.n)
-        else:
-            bar.write(event)
+        def report(event: Progress | str) -> None:
+            if isinstance(event, Progress):
+                bar.update(event.rows, event.total_rows)
+            else:
+                bar.print(event)
 
-    try:
-        result = load(files, conninfo=cluster.conninfo(), replace=replace, report=report)
-    except LoadError as error:
-        raise click.ClickException(str(error)) from error
-    finally:
-        bar.close()
+        try:
+            result = load(files, conninfo=cluster.conninfo(), replace=replace, report=report)
+        except LoadError as error:
+            raise click.ClickException(str(error)) from error
     if result.sample_removed:
         click.echo("Deleted the shipped sample.")
     if not result.loaded:

@@ -1,60 +1,46 @@
 """`flask token`: the credentials that log in to the databases."""
 
-import logging
-import re
+import json
 
 import click
 
-from cli.connections import no_token_sentence
+from cli.help import examples
+from cli.logins import Login, login_of
 from settings import read_settings
 
 
-@click.command("token")
-def token_command() -> None:
-    """Print the credential that logs in to each database, and when its token expires.
+@click.command(
+    "token",
+    short_help="Show how the API logs in to each database.",
+    epilog=examples("flask token", "flask token --json"),
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+def token_command(*, as_json: bool) -> None:
+    """Show the credential that logs in to each database, and when its token expires.
 
     Fails if a token can't be acquired. Never prints the token itself.
     """
-    from database.connect.connection_string import ConnectionStringError
-    from database.connect.drivers import server_of, wants_token
-    from database.connect.tokens import TokenUnavailable, from_environment
-    from database.connect.translation import to_odbc
-
     settings = read_settings()
-    failed = False
-    for name in settings.database_names:
-        target = settings.targets.get(name)
-        if target is None:
-            what = "the embedded database" if settings.embedded else "not configured"
-            click.echo(f"{name}: {what}; no token needed.")
-            continue
-        try:
-            given = to_odbc(target.connection_string, family=target.driver_family)
-            if not wants_token(given, family=target.driver_family):
-                click.echo(f"{name}: {target.variable} has its own login; no token needed.")
-                continue
-            tokens = from_environment(settings.identity, server=server_of(given))
-        except (ConnectionStringError, ValueError) as error:
-            click.echo(f"{name}: {target.variable}: {error}")
-            failed = True
-            continue
-        try:
-            # It logs a failure, which is printed below.
-            logging.disable()
-            token = tokens.get(timeout=settings.login_timeout_seconds)
-            about = tokens.describe()
-            click.echo(
-                f"{name}: a token from {about['credential']} for {about['audience']},"
-                f" expires {token.expiry()}."
-            )
-        except TokenUnavailable as error:
-            click.echo(f"{name}: {no_token_sentence(target, error)}")
-            # From azure-identity's long message, only one line for each credential that it tried.
-            for tried in re.findall(r"^\t(\w+: .*)$", str(error.__cause__), re.MULTILINE):
+    logins = [login_of(settings, name) for name in settings.database_names]
+    if as_json:
+        click.echo(json.dumps({"databases": [_document(login) for login in logins]}, indent=2))
+    else:
+        for login in logins:
+            click.echo(" ".join(filter(None, (f"{login.name}:", login.message, login.remedy))))
+            for tried in login.tried:
                 click.echo(f"  {tried}")
-            failed = True
-        finally:
-            logging.disable(logging.NOTSET)
-            tokens.close()
-    if failed:
+    if any(login.failed for login in logins):
         click.get_current_context().exit(1)
+
+
+def _document(login: Login) -> dict[str, object]:
+    return {
+        "name": login.name,
+        "ok": not login.failed,
+        "message": login.message,
+        "remedy": login.remedy,
+        "tried": list(login.tried),
+        "credential": login.credential,
+        "audience": login.audience,
+        "expires": login.expires,
+    }

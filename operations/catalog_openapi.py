@@ -11,6 +11,7 @@ from operations.names import component_name
 from operations.openapi_parts import (
     CLOSED_PROBLEMS,
     Json,
+    content_of,
     header,
     idempotency_key_header,
     problem_response,
@@ -18,7 +19,7 @@ from operations.openapi_parts import (
     request_timeout_header,
     response_headers,
 )
-from protocol.formats import ARROW, CSV, FORMATS, JSON, NDJSON
+from protocol.formats import FORMATS, JSON, MEDIA_TYPES
 
 # Faults in parameters are 400 in every place of a request.
 STATUSES = {"invalid-body": 400}
@@ -201,10 +202,7 @@ def _responses(operation: Operation, operation_id: str, schemas: Json, *, closed
     is_empty = procedure.result.empty and not procedure.result.many and not declared
     if not is_empty:
         shape = _shape(operation, operation_id, declared, schemas)
-        content: Json = {JSON: {"schema": shape}}
-        if streams(operation):
-            content |= {kind: {"schema": {"type": "string"}} for kind in (NDJSON, CSV)}
-            content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
+        content = content_of(MEDIA_TYPES if streams(operation) else (JSON,), {"schema": shape})
         found[str(operation.status)] = {"description": "Done", "content": content}
     may_be_empty = is_empty or (procedure.result.columns is None and not procedure.result.many)
     if may_be_empty and not declared and operation.no_result != 404:
@@ -255,7 +253,7 @@ def _problems(operation: Operation) -> Iterator[str]:
     if operation.method == "GET":
         yield "not-acceptable"
     if streams(operation):
-        yield "busy"
+        yield from ("not-installed", "busy")
     if not operation.reads:
         yield "conflict"
     yield from ("refused-value", "procedure-error", "internal", "unavailable", "deadline")

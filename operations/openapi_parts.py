@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from protocol.formats import ARROW, JSON
 from protocol.idempotency import IDEMPOTENCY_KEY
 from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
 
@@ -41,6 +42,16 @@ def response_headers(texts: Mapping[str, str]) -> Json:
         return {}
     schema = {"type": "string"}
     return {"headers": {n: {"description": t, "schema": schema} for n, t in texts.items()}}
+
+
+def content_of(media_types: Iterable[str], schema: Json) -> Json:
+    """The `content` member of a response; `schema` is that of the JSON body."""
+    return {kind: schema if kind == JSON else _text_content(kind) for kind in media_types}
+
+
+def _text_content(media_type: str) -> Json:
+    binary = {"format": "binary"} if media_type == ARROW else {}
+    return {"schema": {"type": "string", **binary}}
 
 
 def problem_responses(slugs: Iterable[str], statuses: Mapping[str, int] | None = None) -> Json:

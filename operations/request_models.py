@@ -115,7 +115,7 @@ Amount = Annotated[
 LocalDatetime = Annotated[
     NaiveDatetime,
     _written(
-        r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?",
+        r"[0-9]{4}(-[0-9]{2}){2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?)?",
         "local time such as 2019-01-31T13:34:15",
     ),
     WithJsonSchema(
@@ -198,7 +198,7 @@ class _Query(BaseModel):
 
 
 Limit = Annotated[Count, Field(description="maximum rows; 0 streams all")]
-Format = Literal["json", "ndjson", "csv"]
+Format = Literal["json", "ndjson", "csv", "arrow"]
 Sort = Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"]
 FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
@@ -272,14 +272,16 @@ class TaxiQuery(AmountQuery):
 class PassengersQuery(_Query):
     """A page of passengers by key, filtered."""
 
-    survived: Annotated[bool, _written("true|false", "true or false")] | None = None
+    survived: Annotated[bool, _written("[Tt]rue|[Ff]alse|[10]", "true or false")] | None = None
     pclass: Annotated[int, _whole(1, 3)] | None = None
     sex: Literal["male", "female"] | None = None
     limit: Annotated[int, _whole(1, 1000)] = 100
     after: Annotated[Count, Field(description="the last id of the previous page")] | None = None
+    format: Format | None = None
 
 
 class SummaryQuery(_Query):
     """The column to group by."""
 
     by: Literal["hour", "weekday", "payment_type"]
+    format: Format | None = None

@@ -41,7 +41,9 @@ class Compression(Compress):
     def after_request(self, response: Response) -> Response:  # type: ignore[override]
         if response.is_streamed and response.status_code == 200:
             return _compress_stream(response)
-        if _encoding() is None:  # Flask-Compress would compress for `gzip;q=0`
+        # Flask-Compress would compress for `gzip;q=0`, and a list whose parts are counted in
+        # uncompressed bytes.
+        if _encoding() is None or response.accept_ranges == "bytes":
             _vary(response)
             return response
         return super().after_request(response)

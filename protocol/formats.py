@@ -1,16 +1,20 @@
-"""Collections as JSON, NDJSON or CSV, streamed as the database returns them."""
+"""Lists as JSON, NDJSON, CSV or Arrow, streamed as the database returns them."""
 
 import csv
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import orjson
 from flask import Response, current_app, g, request
 
 from connection_manager import Rows
+from protocol import ranges
+from protocol.arrow import Fields, arrow_of_json, installed
 from protocol.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +27,7 @@ ARROW = "application/vnd.apache.arrow.stream"
 # are the full-width forms.
 FORMULA_BEGINS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "arrow": ARROW}
-MEDIA_TYPES = (JSON, NDJSON, CSV)
+MEDIA_TYPES = (JSON, NDJSON, CSV, ARROW)
 # json.dumps would make an encoder for each call.
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -31,17 +35,19 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def wanted_format(name: str | None, offered: Sequence[str] = MEDIA_TYPES) -> str:
     """The media type of the response: by `name` (`?format=`), else by Accept; JSON by default.
 
-    Raises Problem not-acceptable.
+    Raises Problem: not-acceptable, or not-installed for Arrow without its package.
     """
-    if name is not None:
-        return FORMATS[name]
-    if "HTTP_ACCEPT" not in request.environ or not request.accept_mimetypes:
+    if name is None and ("HTTP_ACCEPT" not in request.environ or not request.accept_mimetypes):
         return JSON
-    best = request.accept_mimetypes.best_match(offered)
+    best = request.accept_mimetypes.best_match(offered) if name is None else FORMATS[name]
     if best is None:
         *most, last = offered
         listed = f"one of {', '.join(most)} and {last}" if most else last
         raise Problem("not-acceptable", f"Accept {listed}.")
+    if best == ARROW and not installed():
+        raise Problem(
+            "not-installed", "Arrow requires the package pyarrow, which is not installed."
+        )
     return best
 
 
@@ -56,27 +62,51 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-def streamed(rows: Rows, media_type: str, columns: Sequence[str]) -> Response:
-    """A response that streams `rows`, JSON texts, as `media_type`; `columns` are those of CSV.
+def streamed(rows: Rows, media_type: str, fields: Fields) -> Response:
+    """A response that streams `rows`, JSON texts with `fields`, as `media_type`.
 
     Memory stays flat. A failure aborts the chunked body, so that no client takes the rows sent so
     far for all of them; NDJSON gets the problem in a last line `{"type": "urn:…", …}`.
     """
-    cell: Callable[[Any], Any] = _escaped if current_app.config["CSV_ESCAPES_FORMULAS"] else _cell
-    encoders: dict[str, Callable[[Rows], Iterator[str]]] = {
+    return streamed_bytes(rows, _encoded(rows, media_type, fields), media_type)
+
+
+def whole(rows: Sequence[str], media_type: str, fields: Fields) -> Response:
+    """A response with a short list of JSON texts."""
+    chunks = _encoded([list(rows)] if rows else [], media_type, fields)
+    response = Response(b"".join(chunks), content_type=_content_type(media_type))
+    return ranges.in_parts(response) if ranges.requested() else response
+
+
+def _encoded(rows: Iterable[list[str]], media_type: str, fields: Fields) -> Iterator[bytes]:
+    if media_type == ARROW:
+        return arrow_of_json(fields, rows)
+    escapes = current_app.config["CSV_ESCAPES_FORMULAS"]
+    encoders: dict[str, Callable[[Iterable[list[str]]], Iterator[str]]] = {
         JSON: _json,
-        NDJSON: _ndjson,
-        CSV: partial(_csv, columns=columns, cell=cell),
+        NDJSON: partial(_ndjson, alike=alike(n for n, kind in fields.items() if kind is float)),
+        CSV: partial(_csv, fields=fields, cell=_escaped if escapes else _cell),
     }
-    encode = encoders[media_type]
-    return streamed_bytes(rows, (text.encode() for text in encode(rows)), media_type)
+    return (text.encode() for text in encoders[media_type](rows))
+
+
+def _content_type(media_type: str) -> str:
+    return "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
 
 
 def streamed_bytes(rows: Closable, chunks: Iterator[bytes], media_type: str) -> Response:
     """A response that streams `chunks`, made of `rows`; a failure aborts it as in streamed()."""
-    mimetype = "text/csv; charset=utf-8; header=present" if media_type == CSV else media_type
+    if ranges.requested():
+        try:
+            body, chunks = ranges.put_together(chunks)
+        except BaseException:
+            rows.close()
+            raise
+        if body is not None:
+            rows.close()
+            return ranges.in_parts(Response(body, content_type=_content_type(media_type)))
     last_line = partial(_last_line, request_id=g.request_id) if media_type == NDJSON else None
-    response = Response(_guarded(chunks, last_line), content_type=mimetype)
+    response = Response(_guarded(chunks, last_line), content_type=_content_type(media_type))
     response.call_on_close(rows.close)
     return response
 
@@ -98,7 +128,7 @@ def _last_line(error: Exception, *, request_id: str) -> str:
     return problem_of(error).text(request_id) + "\n"
 
 
-def _json(rows: Rows) -> Iterator[str]:
+def _json(rows: Iterable[list[str]]) -> Iterator[str]:
     lead = "["
     for batch in rows:
         yield lead + ",".join(batch)
@@ -106,19 +136,35 @@ def _json(rows: Rows) -> Iterator[str]:
     yield "]" if lead == "," else "[]"
 
 
-def _ndjson(rows: Rows) -> Iterator[str]:
+def _ndjson(rows: Iterable[list[str]], *, alike: Callable[[str], str]) -> Iterator[str]:
     for batch in rows:
-        yield "\n".join(batch) + "\n"
+        yield alike("\n".join(batch) + "\n")
 
 
-def _csv(rows: Rows, *, columns: Sequence[str], cell: Callable[[Any], Any]) -> Iterator[str]:
+def alike(names: Iterable[str]) -> Callable[[str], str]:
+    """A function that adds `.0` to whole numbers of the members `names` in JSON rows.
+
+    PostgreSQL writes 5 and 5.76 in one column. Readers such as polars take the type of a column
+    from its first rows, and refuse the file at 5.76 if the rows before had whole numbers.
+    """
+    quoted = "|".join(re.escape(orjson.dumps(name).decode()) for name in names)
+    if not quoted:
+        return lambda text: text
+    # A quotation mark within a text has a backslash before it, so that no text matches.
+    whole_number = re.compile(rf"(?<!\\)(?:{quoted}):-?[0-9]+(?=[,}}])")
+    return lambda text: whole_number.sub(lambda found: f"{found[0]}.0", text)
+
+
+def _csv(rows: Iterable[list[str]], *, fields: Fields, cell: Callable[[Any], Any]) -> Iterator[str]:
     """RFC 4180 with a header; nested keys are joined by dots, null is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
+    columns = _columns(fields)
     writer.writerow(columns)
-    nested = any("." in column for column in columns)
+    nested = any(isinstance(kind, Mapping) for kind in fields.values())
+    written_alike = alike(name for name, kind in fields.items() if kind is float)
     for batch in rows:
-        items = json.loads(f"[{','.join(batch)}]")
+        items = orjson.loads(written_alike(f"[{','.join(batch)}]"))
         if nested:
             items = map(_flat, items)
         writer.writerows([[cell(v) for v in map(item.get, columns)] for item in items])
@@ -126,6 +172,14 @@ def _csv(rows: Rows, *, columns: Sequence[str], cell: Callable[[Any], Any]) -> I
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _columns(fields: Fields, prefix: str = "") -> list[str]:
+    found = []
+    for name, kind in fields.items():
+        nested = isinstance(kind, Mapping)
+        found += _columns(kind, f"{prefix}{name}.") if nested else [prefix + name]
+    return found
 
 
 def _cell(value: Any) -> Any:

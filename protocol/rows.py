@@ -1,4 +1,4 @@
-"""Rows of a result set as JSON, NDJSON, CSV or Arrow, a batch at a time.
+"""Rows of a result set as JSON, NDJSON or CSV, a batch at a time.
 
 A batch is a list of rows in the order of the columns. Decimals are JSON numbers with every digit,
 dates and times are ISO 8601, binary values are base64.
@@ -7,7 +7,7 @@ dates and times are ISO 8601, binary values are base64.
 import base64
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from database.statement import ResultColumn
+from protocol.arrow import is_undeclared
 from protocol.formats import FORMULA_BEGINS
 
 
@@ -67,25 +68,37 @@ def _json(value: Any) -> Any:
 
 
 def csv_text(
-    names: Sequence[str],
+    columns: Sequence[ResultColumn],
     batches: Iterable[Sequence[Sequence[Any]]],
     *,
     escapes_formulas: bool = False,
 ) -> Iterator[str]:
     """RFC 4180 with a header; null is an empty cell.
 
+    A number of a decimal column without a declared scale has at least one digit after the point, so
+    that readers which take a column's type from its first rows take none for an integer.
     escapes_formulas: put an apostrophe before text that a spreadsheet would calculate.
     """
-    cell = _escaped_cell if escapes_formulas else _cell
+    text_cell = _escaped_cell if escapes_formulas else _cell
+    cells = [_decimal_cell if is_undeclared(column) else text_cell for column in columns]
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    writer.writerow(names)
+    writer.writerow([column.name for column in columns])
     for batch in batches:
-        writer.writerows([[cell(value) for value in row] for row in batch])
+        writer.writerows(
+            [[cell(value) for cell, value in zip(cells, row, strict=True)] for row in batch]
+        )
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
     yield buffer.getvalue()
+
+
+def _decimal_cell(value: Decimal | None) -> str | None:
+    if value is None:
+        return None
+    text = format(value, "f")
+    return text if "." in text or not value.is_finite() else f"{text}.0"
 
 
 def _escaped_cell(value: Any) -> Any:
@@ -106,60 +119,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     return base64.b64encode(value).decode()
-
-
-def arrow_stream(
-    columns: Sequence[ResultColumn], batches: Iterable[Sequence[Sequence[Any]]]
-) -> Iterator[bytes]:
-    """The Arrow IPC streaming format, a record batch for each batch of rows."""
-    # Imported here: a server whose clients never ask for Arrow starts without it.
-    import pyarrow as pa
-
-    types = [_arrow_type(pa, column) for column in columns]
-    names = names_of(columns)
-    schema = pa.schema(list(zip(names, types, strict=True)))
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        yield _taken(sink)
-        for batch in batches:
-            arrays = [
-                pa.array([row[place] for row in batch], kind)
-                if not pa.types.is_floating(kind)
-                else pa.array([None if row[place] is None else float(row[place]) for row in batch])
-                for place, kind in enumerate(types)
-            ]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
-            yield _taken(sink)
-    yield _taken(sink)
-
-
-def _taken(sink: io.BytesIO) -> bytes:
-    data = sink.getvalue()
-    sink.seek(0)
-    sink.truncate()
-    return data
-
-
-# PostgreSQL's numeric without a declared precision is described with this one.
-UNDECLARED = (28, 6)
-
-
-def _arrow_type(pa: Any, column: ResultColumn) -> Any:
-    simple: dict[type, Callable[[], Any]] = {
-        bool: pa.bool_,
-        int: pa.int64,
-        float: pa.float64,
-        str: pa.string,
-        bytes: pa.binary,
-        bytearray: pa.binary,
-        date: pa.date32,
-    }
-    if column.type is Decimal:
-        if (column.precision, column.scale) == UNDECLARED or not 0 < column.precision <= 38:
-            return pa.float64()
-        return pa.decimal128(column.precision, column.scale)
-    if column.type is datetime:
-        return pa.timestamp("us")
-    if column.type is time:
-        return pa.time64("us")
-    return simple.get(column.type, pa.string)()

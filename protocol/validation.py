@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_origin
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
@@ -245,8 +245,13 @@ def _too_many_unknown(text: bytes | str, allowed: frozenset[str], number: int) -
 
 
 def query(model: type[M]) -> M:
-    """The query string as `model`. Raises Problem invalid-query with every fault."""
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    """The query string as `model`; a list is given as `a,b` or as a repeated parameter.
+
+    Raises Problem invalid-query with every fault.
+    """
+    lists = _list_names(model)
+    given = {name: ",".join(values) for name, values in request.args.lists()}
+    repeated = [n for n, values in request.args.lists() if len(values) > 1 and n not in lists]
     if repeated:
         raise Problem(
             "invalid-query",
@@ -254,10 +259,16 @@ def query(model: type[M]) -> M:
             errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
         )
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate(given)
     except ValidationError as error:
         faults = [{"parameter": str(e["loc"][0]), "detail": sentence(e)} for e in _faults(error)]
         raise Problem("invalid-query", "The query has invalid parameters.", errors=faults) from None
+
+
+@functools.cache
+def _list_names(model: type[BaseModel]) -> frozenset[str]:
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if get_origin(field.annotation) is list)
 
 
 @functools.cache

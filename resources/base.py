@@ -1,6 +1,6 @@
 """The base of the resources: a JSON document goes to a procedure, whose JSON text is the body."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +75,7 @@ class ProcedureResource(Resource):
         return answer
 
     def stream(
-        self, document: dict[str, Any], *, media_type: str, columns: Sequence[str]
+        self, document: dict[str, Any], *, media_type: str, fields: Mapping[str, Any]
     ) -> Response:
         """Call a procedure that reads, and stream its rows as they arrive."""
         manager = self._manager()
@@ -84,7 +84,7 @@ class ProcedureResource(Resource):
         rows = current_app.extensions["stream_limit"].begin(
             lambda: manager.stream(self.procedure, text, caller=caller, deadline=g.deadline)
         )
-        return streamed(rows, media_type, columns)
+        return streamed(rows, media_type, fields)
 
     def _manager(self) -> ConnectionManager:
         databases: Databases = current_app.extensions["databases"]

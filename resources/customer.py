@@ -11,7 +11,6 @@ from database.errors import DatabaseError
 from database.session import Answer
 from operations.operation import operation
 from operations.request_models import (
-    Address,
     CustomerId,
     CustomerPatch,
     CustomerReplacement,
@@ -20,12 +19,11 @@ from operations.request_models import (
     NewCustomerList,
 )
 from operations.response_models import CustomerAnswer, CustomerItem, Deleted
-from protocol.formats import CSV, JSON, NDJSON, wanted_format
+from operations.row_fields import row_fields
+from protocol.formats import JSON, MEDIA_TYPES, wanted_format
 from protocol.problems import Problem
 from resources.base import Procedure, ProcedureResource, json_response, or_404
 
-# The CSV columns of each field that is an object.
-COLUMNS = {"Delivery": [f"Delivery.{name}" for name in Address.model_fields]}
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
@@ -114,18 +112,18 @@ class Customers(ProcedureResource):
         "post": Procedure("web.put_customers"),
     }
 
-    @operation(list[CustomerItem], media_types=(JSON, NDJSON, CSV))
+    @operation(list[CustomerItem], media_types=MEDIA_TYPES)
     def get(self, query: CustomersQuery) -> Response:
         """A page of the customers, or all."""
         document = query.model_dump(exclude_none=True)
         media_type = wanted_format(document.pop("format", None))
         if media_type != JSON or document["limit"] == 0:
-            columns = [c for name in document["fields"] for c in COLUMNS.get(name, (name,))]
-            return self.stream(document, media_type=media_type, columns=columns)
+            fields = row_fields(CustomerItem, document["fields"])
+            return self.stream(document, media_type=media_type, fields=fields)
         answer = self.read(document)
         response = json_response(answer)
         if answer.next is not None:
-            following = {**request.args.to_dict(), "after": answer.next}
+            following: dict[str, Any] = {**request.args.to_dict(flat=False), "after": answer.next}
             url = url_for("customers", **following, _external=True)
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response

@@ -12,13 +12,12 @@ from flask_restful import Resource
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import classify
-from database.session import Answer
 from operations.operation import operation
 from operations.request_models import PassengersQuery
 from operations.response_models import PassengerAnswer
-from protocol.formats import compact
+from operations.row_fields import row_fields
+from protocol.formats import MEDIA_TYPES, compact, wanted_format, whole
 from protocol.problems import Problem
-from resources.base import json_response
 
 
 def installed() -> bool:
@@ -32,7 +31,7 @@ class Passengers(Resource):
     database = "WWIF"
     tables = ("dbo.titanic_passanger",) if installed() else ()
 
-    @operation(list[PassengerAnswer], problems=("not-installed",))
+    @operation(list[PassengerAnswer], media_types=MEDIA_TYPES, problems=("not-installed",))
     def get(self, query: PassengersQuery) -> Response:
         """A page of the passengers."""
         if not installed():
@@ -40,12 +39,17 @@ class Passengers(Resource):
                 "not-installed",
                 "This route requires the package SQLAlchemy, which is not installed.",
             )
+        media_type = wanted_format(query.format)
         manager = current_app.extensions["databases"].manager(self.database)
         deadline = g.deadline
         rows = manager.retried(lambda: _page(query, manager, deadline), deadline)
-        response = json_response(Answer(compact(rows[: query.limit])))
+        page = [compact(row) for row in rows[: query.limit]]
+        response = whole(page, media_type, row_fields(PassengerAnswer))
         if len(rows) > query.limit:
-            following = {**request.args.to_dict(), "after": rows[query.limit - 1]["id"]}
+            following: dict[str, Any] = {
+                **request.args.to_dict(flat=False),
+                "after": rows[query.limit - 1]["id"],
+            }
             url = url_for("passengers", **following, _external=True)
             response.headers["Link"] = f'<{url}>; rel="next"'
         return response

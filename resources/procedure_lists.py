@@ -1,21 +1,24 @@
 """Rows as the database delivers them: JSON, NDJSON, CSV or Arrow, with flat memory."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flask import Response, current_app, g
 
 from catalog import statements
 from catalog.operation import Operation
+from catalog.procedure import Procedure
+from catalog.types import Kind
 from connection_manager import Rows
 from database.statement import ResultSet
 from operations.result_body import ENCODED, is_text
+from protocol.arrow import arrow_stream
 from protocol.authorization import caller_claims
-from protocol.formats import ARROW, CSV, JSON, NDJSON, streamed_bytes
+from protocol.formats import ARROW, CSV, JSON, NDJSON, alike, streamed_bytes
 from protocol.limits import StreamLimit
 from protocol.problems import Problem
-from protocol.rows import UnusableColumns, arrow_stream, csv_text, json_objects, names_of
+from protocol.rows import UnusableColumns, csv_text, json_objects, names_of
 from resources.procedure_calls import Call
 
 Batches = Iterator[list[Any]]
@@ -71,7 +74,7 @@ def _response(call: Call, rows: Rows, media_type: str) -> Response:
             return streamed_bytes(counted, _pieces(arriving), JSON)
     elif media_type != JSON or second is not None:
         try:
-            encoded = _encoded(rows, arriving, media_type)
+            encoded = _encoded(call, rows, arriving, media_type)
         except UnusableColumns as error:
             counted.close()
             raise call.breach(str(error)) from None
@@ -79,15 +82,25 @@ def _response(call: Call, rows: Rows, media_type: str) -> Response:
     return call.response([ResultSet(rows.columns, first)])
 
 
-def _encoded(rows: Rows, batches: Batches, media_type: str) -> Iterator[bytes]:
+def _encoded(call: Call, rows: Rows, batches: Batches, media_type: str) -> Iterator[bytes]:
     """Raises UnusableColumns before the first byte."""
     names = names_of(rows.columns)
     if media_type == CSV:
         escapes = current_app.config["CSV_ESCAPES_FORMULAS"]
-        return (t.encode() for t in csv_text(names, batches, escapes_formulas=escapes))
+        return (t.encode() for t in csv_text(rows.columns, batches, escapes_formulas=escapes))
     if media_type == ARROW:
         return arrow_stream(rows.columns, batches)
-    return (_ndjson if media_type == NDJSON else _json_array)(names, batches)
+    if media_type == NDJSON:
+        return _ndjson(names, batches, alike(_unscaled(call.procedure)))
+    return _json_array(names, batches)
+
+
+def _unscaled(procedure: Procedure) -> Iterator[str]:
+    """The columns in which PostgreSQL may write 5 in one row, and 5.76 in another."""
+    for column in procedure.result.columns or ():
+        kind, scale = column.type.kind, column.type.scale
+        if kind is Kind.FLOAT or (kind is Kind.DECIMAL and scale is None):
+            yield column.name
 
 
 def _json_array(names: list[str], batches: Batches) -> Iterator[bytes]:
@@ -98,9 +111,14 @@ def _json_array(names: list[str], batches: Batches) -> Iterator[bytes]:
     yield b"]" if lead == b"," else b"[]"
 
 
-def _ndjson(names: list[str], batches: Batches) -> Iterator[bytes]:
+def _ndjson(
+    names: list[str], batches: Batches, written_alike: Callable[[str], str]
+) -> Iterator[bytes]:
     for batch in batches:
-        yield b"\n".join(_objects(names, batch)) + b"\n"
+        if tuple(names) == ENCODED:
+            yield written_alike("\n".join([row[0] for row in batch]) + "\n").encode()
+        else:
+            yield b"\n".join(json_objects(names, batch)) + b"\n"
 
 
 def _objects(names: list[str], batch: list[Any]) -> list[bytes]:

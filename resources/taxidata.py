@@ -8,11 +8,13 @@ from database.session import Answer
 from operations.operation import operation
 from operations.request_models import Amount, AmountQuery, SummaryQuery, TaxiQuery
 from operations.response_models import Trip, TripsSummary
+from operations.row_fields import row_fields
 from protocol.authorization import caller_claims
-from protocol.formats import CSV, JSON, NDJSON, compact, wanted_format
+from protocol.formats import JSON, MEDIA_TYPES, compact, wanted_format, whole
 from resources.base import Procedure, ProcedureResource, json_response
 
-COLUMNS = tuple(Trip.model_fields)
+TRIP = row_fields(Trip)
+AMOUNTS = ("trips", "fare_amount", "tip_amount", "total_amount")
 
 
 class TripsResource(ProcedureResource):
@@ -37,7 +39,7 @@ class TripsResource(ProcedureResource):
     def trips(self, document: dict[str, Any]) -> Response:
         media_type = wanted_format(document.pop("format", None))
         if media_type != JSON or document["limit"] == 0:
-            return self.stream(document, media_type=media_type, columns=COLUMNS)
+            return self.stream(document, media_type=media_type, fields=TRIP)
         return self.shared(document)
 
 
@@ -46,7 +48,7 @@ class TaxiData(TripsResource):
 
     procedures = {"get": Procedure("dbo.get_taxidata", streams=True)}
 
-    @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
+    @operation(list[Trip], media_types=MEDIA_TYPES)
     def get(self, query: TaxiQuery) -> Response:
         """Trips, filtered; the interval of pick-ups is half open."""
         return self.trips(query.model_dump(mode="json", exclude_none=True))
@@ -57,7 +59,7 @@ class TaxiDataAmount(TripsResource):
 
     procedures = {"get": Procedure("dbo.get_taxidataAmount", streams=True)}
 
-    @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
+    @operation(list[Trip], media_types=MEDIA_TYPES)
     def get(self, amount: Amount, query: AmountQuery) -> Response:
         """Trips of one total_amount."""
         return self.trips({"total_amount": float(amount), **query.model_dump(exclude_none=True)})
@@ -68,7 +70,14 @@ class TaxiDataSummary(TripsResource):
 
     procedures = {"get": Procedure("dbo.get_taxidataSummary")}
 
-    @operation(list[TripsSummary])
+    @operation(list[TripsSummary], media_types=MEDIA_TYPES)
     def get(self, query: SummaryQuery) -> Response:
         """Trips, fares and tips by hour, weekday or payment type."""
-        return self.shared(query.model_dump())
+        media_type = wanted_format(query.format)
+        response = self.shared(query.model_dump(exclude={"format"}))
+        if media_type == JSON:
+            return response
+        rows = [compact(row) for row in response.get_json()]
+        made = whole(rows, media_type, row_fields(TripsSummary, (query.by, *AMOUNTS)))
+        made.headers.extend((n, v) for n, v in response.headers if n in ("Age", "Cache-Control"))
+        return made

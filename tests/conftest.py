@@ -35,8 +35,9 @@ FAST = (
 )
 # Files of tests/unit that start processes or databases.
 NOT_FAST = {
-    *("test_azure_deploy.py", "test_cli.py", "test_containers.py", "test_embedded.py"),
-    *("test_documents_site.py", "test_sql_scripts.py", "test_suite.py", "test_taxi_file.py"),
+    *("test_azure_deploy.py", "test_cli.py", "test_containers.py", "test_doctor.py"),
+    *("test_documents_site.py", "test_embedded.py", "test_sql_scripts.py", "test_suite.py"),
+    "test_taxi_file.py",
 }
 WATCH = pytest.StashKey[SecretWatch]()
 # A busy machine makes examples slowly, which is no fault of what is tested.

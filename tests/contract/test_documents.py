@@ -32,6 +32,8 @@ ADDRESS = "localhost:5000"
 NOT_ON_PATH = {"flask", "pip", "pip-audit", "python", "gunicorn", "pytest", "ruff"}
 PYTHON_PAGES = ["docs/sqlalchemy.md"]
 TUTORIAL = ROOT / "docs" / "procedures.md"
+# Pages that show what programs print, each with a test that compares it.
+WITH_OUTPUT = {TUTORIAL, ROOT / "docs" / "commands.md", ROOT / "docs" / "clients.md"}
 
 
 def blocks(*languages):
@@ -81,7 +83,7 @@ def parse_flask(app, words):
 def test_every_block_is_in_a_language_that_is_tested():
     found = {(page, language) for page in PAGES for language, _ in BLOCK.findall(page.read_text())}
     tested = ("sh", "bash", "json", "python", "sql")
-    found.discard((TUTORIAL, "text"))
+    found -= {(page, "text") for page in WITH_OUTPUT}
     assert {language for _, language in found} <= {*tested}
 
 
@@ -139,5 +141,5 @@ def test_python_runs_from_top_to_bottom(server, engine, run_folder, page):
 
 def test_every_page_with_python_is_run():
     found = [str(page.relative_to(ROOT)) for page in PAGES if "```python" in page.read_text()]
-    # tests/mcp/test_client.py runs the other one.
-    assert found == ["docs/mcp.md", *PYTHON_PAGES]
+    # Tests of their own run the programs of the other two: tests/clients and tests/mcp.
+    assert sorted(found) == sorted([*PYTHON_PAGES, "docs/clients.md", "docs/mcp.md"])

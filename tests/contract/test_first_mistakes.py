@@ -48,7 +48,7 @@ def test_the_faults_of_a_body_are_plain_sentences(api):
                 "fields": "must be 'CustomerID', 'CustomerName', 'PhoneNumber', 'FaxNumber',"
                 " 'WebsiteURL' or 'Delivery'",
                 "sort": "must be 'CustomerID', '-CustomerID', 'CustomerName' or '-CustomerName'",
-                "format": "must be 'json', 'ndjson' or 'csv'",
+                "format": "must be 'json', 'ndjson', 'csv' or 'arrow'",
                 "page": "is unknown; remove it",
                 "name": "must be 1 to 100 characters without U+0000",
             },

@@ -1,13 +1,22 @@
-"""Collections go out as the database delivers them: JSON, NDJSON, CSV; whole or visibly not."""
+"""Lists go out as the database delivers them: JSON, NDJSON, CSV, Arrow; whole or visibly not."""
 
 import csv
 import io
 import json
+import re
 import time
+from datetime import datetime
+from pathlib import Path
 
+import pyarrow
+import pyarrow.ipc
 import pytest
 import requests
 
+from app import close_app, create_app
+from protocol import formats
+from resources.taxidata import TRIP
+from settings import read_settings
 from testkit.api_client import TYPE_PREFIX, Api, assert_problem
 from testkit.engines import changed_sample
 from testkit.server import Server
@@ -17,7 +26,13 @@ MEDIA_TYPES = {
     "json": "application/json",
     "ndjson": "application/x-ndjson",
     "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
 }
+# One of each list of the sample.
+LISTS = (
+    *("/taxidata?limit=5", "/taxidata/20?limit=5", "/taxidata/summary?by=hour"),
+    *("/customers?limit=5&fields=CustomerID,CustomerName,Delivery", "/passengers?limit=5"),
+)
 # Far more rows than fit any buffer between the database and a client; row 5,000 fails on demand.
 ENDLESS = """
 CREATE OR REPLACE FUNCTION dbo.get_taxidata_rows(p_json text) RETURNS refcursor
@@ -52,6 +67,8 @@ def rows_of(response, form):
         return response.json()
     if form == "ndjson":
         return [json.loads(line) for line in response.text.splitlines()]
+    if form == "arrow":
+        return pyarrow.ipc.open_stream(response.content).read_all().to_pylist()
     return [*csv.DictReader(io.StringIO(response.text))]
 
 
@@ -71,16 +88,113 @@ def test_every_form_holds_every_trip(api, form, asked_by):
 
 def test_the_forms_tell_the_same(api):
     whole = api.get("/taxidata?limit=0").json()
-    lines = rows_of(api.get("/taxidata?limit=0&format=ndjson"), "ndjson")
-    table = rows_of(api.get("/taxidata?limit=0&format=csv"), "csv")
-    assert lines == whole
+    forms = {
+        form: rows_of(api.get(f"/taxidata?limit=0&format={form}"), form) for form in MEDIA_TYPES
+    }
+    assert forms["ndjson"] == whole
 
-    def as_text(value):
+    def as_text(name, value):
         if value is None:
             return ""
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        if isinstance(value, bool):
+            return str(value).lower()
+        # A column of amounts has a point in every row.
+        return str(float(value) if TRIP[name] is float else value)
 
-    assert table == [{k: as_text(v) for k, v in trip.items()} for trip in whole]
+    assert forms["csv"] == [{k: as_text(k, v) for k, v in trip.items()} for trip in whole]
+
+    def as_json(value):
+        return value.isoformat() if isinstance(value, datetime) else value
+
+    assert [{k: as_json(v) for k, v in trip.items()} for trip in forms["arrow"]] == whole
+
+
+@pytest.mark.parametrize("form", MEDIA_TYPES)
+@pytest.mark.parametrize("path", LISTS)
+def test_every_list_has_every_form(api, path, form):
+    response = api.get(f"{path}&format={form}")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].split(";")[0] == MEDIA_TYPES[form]
+    assert len(rows_of(response, form)) == len(api.get(path).json()) > 0
+
+
+def test_arrow_has_the_declared_types(api):
+    content = api.get("/customers?limit=0&format=arrow&fields=CustomerID,Delivery").content
+    table = pyarrow.ipc.open_stream(content).read_all()
+    names = ("AddressLine1", "AddressLine2", "PostalCode")
+    address = pyarrow.struct([(name, pyarrow.string()) for name in names])
+    assert table.schema == pyarrow.schema([("CustomerID", pyarrow.int64()), ("Delivery", address)])
+    assert table.num_rows == len(api.get("/customers?limit=0").json())
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_amounts_have_a_point_in_every_row(api, form):
+    lines = api.get(f"/taxidata?limit=0&format={form}").text.splitlines()
+    assert all(re.search(r',(?:"congestion_surcharge":)?-?\d+\.\d+}?$', row) for row in lines[1:])
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "arrow"])
+@pytest.mark.parametrize("path", ["/taxidata?limit=0", "/passengers?limit=9"])
+def test_a_short_list_is_read_in_parts_as_a_file_is(api, path, form):
+    url = f"{path}&format={form}"
+    content = api.get(url).content
+    head = api.head(url)
+    assert (head.headers["Content-Length"], head.content) == (str(len(content)), b"")
+    assert head.headers["Accept-Ranges"] == "bytes"
+    parts = []
+    for wanted in ("0-99", f"100-{len(content) + 500}"):
+        headers = {"Range": f"bytes={wanted}", "If-Range": head.headers["ETag"]}
+        parts.append(api.get(url, headers={**headers, "Accept-Encoding": "gzip"}))
+    assert [part.status_code for part in parts] == [206, 206]
+    assert b"".join(part.content for part in parts) == content
+    # A part of another version is no part of this one.
+    stale = api.get(url, headers={"Range": "bytes=0-9", "If-Range": '"other"'})
+    impossible = api.get(url, headers={"Range": f"bytes={len(content) + 9}-"})
+    for response in (stale, impossible):
+        assert (response.status_code, response.content) == (200, content)
+
+
+@pytest.mark.parametrize("form", MEDIA_TYPES)
+def test_a_long_list_takes_no_more_memory_than_a_short_one(endless, form):
+    """2 MB of Arrow or CSV are about 100,000 rows, which would be 40 MB of text alone."""
+    with Api(endless.url) as api:
+        headers = {"Accept-Encoding": "identity"}
+        response = api.get(f"/taxidata?limit=0&format={form}", headers=headers, stream=True)
+        pieces = response.iter_content(50_000)
+        next(pieces)
+        before, size = peak_megabytes(endless), 0
+        while size < 2_000_000:
+            size += len(next(pieces))
+        assert peak_megabytes(endless) - before < 20
+        response.close()
+
+
+def peak_megabytes(server):
+    """The largest memory that the server's one worker has had."""
+    pid = server._process.pid
+    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    status = Path(f"/proc/{worker}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
+def test_a_long_list_has_no_length_and_ignores_ranges(endless):
+    with Api(endless.url) as api:
+        assert "Content-Length" not in api.head("/taxidata?limit=0&format=ndjson").headers
+        headers = {"Range": "bytes=0-9", "Accept-Encoding": "identity"}
+        response = api.get("/taxidata?limit=0&format=ndjson", headers=headers, stream=True)
+        assert response.status_code == 200
+        assert len(next(response.iter_content(100_000))) > 10
+        response.close()
+
+
+def test_without_its_package_arrow_is_refused(run_folder, monkeypatch):
+    monkeypatch.setattr(formats, "installed", lambda: False)
+    app = create_app(read_settings({"LOCAL_DIR": str(run_folder / "postgresql")}))
+    try:
+        refused = app.test_client().get("/taxidata?format=arrow")
+    finally:
+        close_app(app)
+    assert (refused.status_code, refused.json["type"].rpartition(":")[2]) == (501, "not-installed")
 
 
 def test_customers_stream_with_nested_columns_by_name(api):

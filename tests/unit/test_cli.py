@@ -1,15 +1,24 @@
 """`flask token`, `flask sql check`, `flask sql deploy --sample`: output and exit status."""
 
 import base64
+import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
+import click
 import pytest
 from click.testing import Result
+from flask import Flask
 
+import cli
+from authentication.api_keys import read_keys
+from cli.progress import ProgressBar
 from embedded.cluster import API_ROLE, OWNER, EmbeddedCluster
 from settings import ROOT
 from testkit.server import bare_environment
@@ -94,7 +103,68 @@ def test_a_database_that_needs_no_token_is_listed_as_such(flask, environment, sa
     assert "secret" not in done.output
 
 
+def test_the_logins_are_printed_for_programs(flask):
+    token = jwt(aud=AUDIENCE, exp=EXPIRES)
+    done = flask("token", "--json", SQLAZURECONNSTR_WWIF=NO_USER, TOKEN=token)
+    wwif, taxi = json.loads(done.output)["databases"]
+    assert (wwif["name"], wwif["ok"], wwif["credential"]) == ("WWIF", True, "TOKEN")
+    assert (wwif["audience"], wwif["expires"]) == (AUDIENCE, "2100-01-01T00:00:00+00:00")
+    assert (taxi["name"], taxi["ok"], taxi["credential"]) == ("TAXI", True, None)
+    assert token not in done.output
+
+
 # flask --help, flask auth new-key
+
+
+def commands(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command of `group` with the words in front of its arguments."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+APP = Flask(__name__)
+cli.install(APP)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [pytest.param(*found, id=" ".join(found[0])) for found in commands(APP.cli)],
+)
+def test_each_command_has_an_example_that_it_accepts(words, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "procedures.lock.json").touch()
+    for script in ("orders.sql", "api.sql"):
+        (tmp_path / script).touch()
+    _, heading, *lines = command.epilog.splitlines()
+    assert heading == ("Example:" if len(lines) == 1 else "Examples:")
+    for line in lines:
+        flask, *typed = shlex.split(line.partition(">")[0])
+        assert (flask, tuple(typed[: len(words)])) == ("flask", words)
+        command.make_context(words[-1], typed[len(words) :])
+
+
+def test_the_help_is_one_screen_in_sections():
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--help"],
+        cwd=ROOT,
+        env=bare_environment(COLUMNS="80"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 36
+    assert [line for line in lines if re.fullmatch(r"[A-Z][a-z ]+:", line)] == [
+        *("Start:", "Your procedures:", "Databases:", "Credentials:", "Examples:")
+    ]
+    listed = {line.split()[0] for line in lines if re.match(r"  [a-z]+ {2,}", line)}
+    assert listed == {"run", *APP.cli.commands}
+    for example in (line for line in lines if line.startswith("  flask ")):
+        assert example.split()[1] in listed
 
 
 @pytest.mark.parametrize(
@@ -142,6 +212,13 @@ def test_the_groups_of_a_key_may_be_joined_by_commas_or_plus(flask, groups):
     done = flask("auth", "new-key", "ann", "--groups", groups)
     assert done.exit_code == 0
     assert "\nann:read+write:" in done.output
+
+
+def test_a_new_key_is_printed_for_programs(flask):
+    made = json.loads(flask("auth", "new-key", "ann", "--json").output)
+    (key,) = read_keys(made["API_KEYS"])
+    assert (made["name"], made["header"], key.name) == ("ann", "X-API-Key", "ann")
+    assert made["key"] not in made["API_KEYS"]
 
 
 def test_an_unknown_group_is_named(flask):
@@ -274,6 +351,23 @@ def test_each_missing_object_or_permission_is_listed_and_fails(
     cluster.run_sql("DROP FUNCTION IF EXISTS web.get_customer(json)")
 
 
+def test_the_check_is_printed_for_programs(deploy, check, cluster):
+    assert deploy().exit_code == 0
+    cluster.run_sql("DROP FUNCTION web.patch_customer(text)")
+    done = check("--json")
+    assert done.exit_code == 1
+    found = json.loads(done.output)
+    assert found["databases"]["WWIF"] == {
+        "configured": True,
+        "procedures": 8,
+        "tables": 1,
+        "missing": ["web.patch_customer: there is no such function."],
+        "notes": [],
+    }
+    assert found["databases"]["TAXI"]["missing"] == []
+    assert found["breakingChanges"] == []
+
+
 def test_without_the_right_to_a_schema_nothing_in_it_is_allowed(deploy, check, cluster):
     assert deploy().exit_code == 0
     cluster.run_sql(f"REVOKE USAGE ON SCHEMA web FROM {API_ROLE}")
@@ -319,3 +413,20 @@ def test_loading_trips_elsewhere_is_refused_before_anything_is_read(flask, monke
     done = flask("taxi", "load", str(tmp_path / "none.parquet"), SQLCONNSTR_TAXI=NO_USER)
     assert done.exit_code == 1
     assert "supports the embedded database only" in done.output
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "drawn"), [(Terminal, True), (io.StringIO, False)], ids=str)
+def test_progress_is_drawn_on_a_terminal_only(monkeypatch, capsys, stream, drawn):
+    monkeypatch.setattr(sys, "stderr", stream())
+    with ProgressBar("Loading") as bar:
+        bar.update(50, 200)
+        bar.print("a sentence")
+        bar.update(200, 200)
+        printed = sys.stderr.getvalue()
+    assert ("Loading" in printed, "200/200" in printed) == (drawn, drawn)
+    assert capsys.readouterr().out == "a sentence\n"

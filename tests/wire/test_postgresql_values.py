@@ -18,7 +18,8 @@ from catalog.discovery import reader_of
 from catalog.procedure import Procedure
 from connection_manager import ConnectionManager
 from embedded.cluster import API_ROLE, EmbeddedCluster
-from protocol.rows import arrow_stream, csv_text
+from protocol.arrow import arrow_stream
+from protocol.rows import csv_text
 
 # (type, literal, value of the typed path, CSV)
 VALUES: list[tuple[str, str, Any, str]] = [
@@ -135,7 +136,7 @@ def test_csv_and_arrow_hold_every_row(manager: ConnectionManager, found: dict[st
     procedure = found["get_values"]
     statement = statements.call(procedure, {"copies": 1000}, open_cursor=True)
     rows = manager.stream_rows(procedure.qualified, statement)
-    lines = "".join(csv_text([c.name for c in rows.columns], rows)).splitlines()
+    lines = "".join(csv_text(rows.columns, rows)).splitlines()
     assert len(lines) == 1001
     for _, _, _, csv in VALUES:
         assert csv in lines[-1]

@@ -118,7 +118,7 @@ def test_the_command_waits_for_a_database_that_resumes(
     server.login_replies.append(Reply(ServerError(40613, "is not currently available")))
     server.on_execute(database())
     done = flask_sql(server, driver, tmp_path, "check", "--target=TAXI")
-    assert "resuming or scaling (40613); next attempt in 5 s." in done.stdout
+    assert "resuming or scaling (40613); next attempt in 5 s." in done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
 
 

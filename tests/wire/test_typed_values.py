@@ -10,7 +10,8 @@ import pytest
 
 from database.errors import DatabaseError, Kind
 from database.statement import Statement
-from protocol.rows import arrow_stream, csv_text, json_objects
+from protocol.arrow import arrow_stream
+from protocol.rows import csv_text, json_objects
 from testkit.tds.messages import Column
 from testkit.tds.script import Reply, Rows, ServerError
 from testkit.tds.server import TdsServer
@@ -120,7 +121,7 @@ def test_a_stream_of_typed_rows_is_csv_and_arrow(server: TdsServer, catalog_mana
     server.on_execute(lambda _: Reply(Rows(columns, [(*row, b"\x01")] * many)))
     manager = catalog_manager()
     rows = manager.stream_rows("api.get_values", READ)
-    text = "".join(csv_text([c.name for c in rows.columns], rows)).splitlines()
+    text = "".join(csv_text(rows.columns, rows)).splitlines()
     line = "1,2.50,true,2026-01-31T13:45:00.5+01:00,6f9619ff-8b86-d011-b42d-00c04fc964ff,AQ=="
     assert (text[0], text[1], len(text)) == ("c0,c1,c2,c3,c4,c5", line, many + 1)
     rows = manager.stream_rows("api.get_values", READ)
