@@ -87,7 +87,10 @@ class OpenApi(Resource):
 
     @operation(Document)
     def get(self) -> Response:
-        """The API in OpenAPI 3.1."""
+        """The API in OpenAPI 3.1.
+
+        Lists every operation, also of procedures that were added while the server runs.
+        """
         live = current_app.extensions["catalog"].live
         live.touch()
         if live.unread:

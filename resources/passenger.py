@@ -34,7 +34,10 @@ class Passengers(Resource):
 
     @operation(list[PassengerAnswer], problems=("not-installed",))
     def get(self, query: PassengersQuery) -> Response:
-        """A page of the passengers."""
+        """A page of the passengers.
+
+        In the order of `id`; the header `Link` has the URL of the next page.
+        """
         if not installed():
             raise Problem(
                 "not-installed",

@@ -48,7 +48,10 @@ class TaxiData(TripsResource):
 
     @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
     def get(self, query: TaxiQuery) -> Response:
-        """Trips, filtered; the interval of pick-ups is half open."""
+        """Trips in the order of their pick-up, filtered.
+
+        `pickup_from` is included, `pickup_to` is not. `limit=0`, NDJSON and CSV are streamed.
+        """
         return self.trips(query.model_dump(mode="json", exclude_none=True))
 
 
@@ -59,7 +62,10 @@ class TaxiDataAmount(TripsResource):
 
     @operation(list[Trip], media_types=(JSON, NDJSON, CSV))
     def get(self, amount: Amount, query: AmountQuery) -> Response:
-        """Trips of one total_amount."""
+        """Trips of one total_amount.
+
+        The amount is exact, in dollars: `20` matches 20.00.
+        """
         return self.trips({"total_amount": float(amount), **query.model_dump(exclude_none=True)})
 
 
@@ -70,5 +76,8 @@ class TaxiDataSummary(TripsResource):
 
     @operation(list[TripsSummary])
     def get(self, query: SummaryQuery) -> Response:
-        """Trips, fares and tips by hour, weekday or payment type."""
+        """Trips, fares and tips by hour, weekday or payment type.
+
+        Hours are 0 to 23; weekday 1 is Monday; payment type 1 is credit card, 2 is cash.
+        """
         return self.shared(query.model_dump())
