@@ -151,7 +151,11 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
         "servers": [{"url": "/"}],
         "tags": list(tags.values()),
         "paths": dict(paths),
-        "components": {"schemas": schemas.named, "securitySchemes": schemes},
+        # An empty object would make Swagger UI offer to authorize.
+        "components": {
+            "schemas": schemas.named,
+            **({"securitySchemes": schemes} if schemes else {}),
+        },
     }
 
 

@@ -15,9 +15,9 @@ from protocol.problems import Problem
 from settings import Settings
 
 # The routes for probes of orchestrators and for readers of the documentation.
-OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs")
+OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/status")
 OPEN_BELOW = ("/assets/",)
-OPERATE = ("/metrics",)
+OPERATE = ("/metrics", "/status.json")
 # Probes of orchestrators may send any Host.
 PROBES = ("/health/live", "/health/ready")
 

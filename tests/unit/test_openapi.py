@@ -12,7 +12,7 @@ from settings import ROOT
 from testkit.routes import application
 
 UNSPOKEN = {"HEAD", "OPTIONS"}
-PAGES = {("/", "get"), ("/docs", "get"), ("/assets/{name}", "get")}
+PAGES = {("/", "get"), ("/docs", "get"), ("/status", "get"), ("/assets/{name}", "get")}
 ALIASES = {
     ("/taxidataall", "get"): "/taxidata",
     ("/taxidataprice/{amount}", "get"): "/taxidata/{amount}",
