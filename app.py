@@ -26,6 +26,7 @@ from observability import logs
 from observability.logs import RequestLog
 from observability.metrics import Metrics
 from observability.observer import Observer, Subscriber
+from observability.recent import Recent
 from observability.request import request_record
 from observability.tracing import Traces, TracingUnavailable, processor_to
 from operations.catalog_routes import CatalogRoutes, Match
@@ -44,6 +45,7 @@ from resources.metrics import MetricsExposition
 from resources.pages import Asset, Docs, Landing, OpenApi
 from resources.passenger import Passengers
 from resources.procedures import Procedures
+from resources.status import Status, StatusFigures
 from resources.taxidata import TaxiData, TaxiDataAmount, TaxiDataSummary
 from serving.announcement import announce
 from serving.arrival import ARRIVED
@@ -177,6 +179,7 @@ def create_app(
     app.extensions["databases"] = databases
     app.extensions["readiness"] = Readiness(databases)
     app.extensions["metrics"].watch(databases.pools)
+    app.extensions["recent"].start()
     app.extensions["key_cleaner"] = KeyCleaner(hours=settings.idempotency_key_hours)
     app.extensions["shared_reads"] = SharedReads(
         settings.local_dir / "shared-reads",
@@ -256,14 +259,16 @@ def close_app(app: Flask, *, timeout: float = 0.0) -> None:
 
 def _observer(app: Flask, settings: Settings, span_processor: "SpanProcessor | None") -> Observer:
     metrics = Metrics(version=VERSION)
-    subscribers: list[Subscriber] = [metrics, RequestLog(slow_seconds=settings.slow_call_seconds)]
+    recent = Recent(metrics)
+    log = RequestLog(slow_seconds=settings.slow_call_seconds)
+    subscribers: list[Subscriber] = [metrics, log, recent]
     if settings.traces_to and span_processor is None:
         span_processor = processor_to(settings.traces_to)
     if span_processor is not None:
         # First, because it sets the request's trace id, which the log line contains.
         subscribers.insert(0, Traces(span_processor))
     observer = Observer(*subscribers, server_timing=settings.server_timing)
-    app.extensions.update(observer=observer, metrics=metrics)
+    app.extensions.update(observer=observer, metrics=metrics, recent=recent)
     return observer
 
 
@@ -289,6 +294,8 @@ def _add_routes(api: Api) -> None:
     api.add_resource(Docs, "/docs", endpoint="docs")
     api.add_resource(Asset, "/assets/<name>", endpoint="asset")
     api.add_resource(MetricsExposition, "/metrics", endpoint="metrics")
+    api.add_resource(Status, "/status", endpoint="status")
+    api.add_resource(StatusFigures, "/status.json", endpoint="status_figures")
     # A view without a URL rule: dispatch_request calls it for paths that match no rule.
     api.app.view_functions[PROCEDURES] = api.output(Procedures.as_view(PROCEDURES))
 

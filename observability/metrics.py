@@ -12,9 +12,10 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, values
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -197,17 +198,29 @@ class Metrics:
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """(text, content type) in the format that `accept`, a header, prefers; else text 0.0.4."""
         self.sample()
-        registry = self.registry
-        if self.many_processes:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         encode, content_type = choose_encoder(accept)
-        return encode(registry), content_type
+        return encode(self._of_all_workers()), content_type
+
+    def families(self) -> Iterable[Metric]:
+        """The metrics of all workers, as prometheus_client has them."""
+        self.sample()
+        return self._of_all_workers().collect()
+
+    def folder(self) -> Path | None:
+        """The folder that the workers share; None without workers."""
+        return Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) if self.many_processes else None
 
     def close(self) -> None:
         """Read the pools for the last time; numbers in the shared folder outlive the process."""
         self._closed.set()
         self.sample()
+
+    def _of_all_workers(self) -> CollectorRegistry:
+        if not self.many_processes:
+            return self.registry
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
 
     def _checkout(self, event: Checkout) -> None:
         self._batched(self._waits, event.database).observe(event.seconds)

@@ -1,6 +1,7 @@
 """Catalog operations in OpenAPI: what a procedure's declaration says of requests and responses."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -61,9 +62,9 @@ def described(operation: Operation, operation_id: str, schemas: Json, *, closed:
 
     closed: whether the route requires a credential.
     """
-    text = "\n\n".join(filter(None, (operation.description, _repetition(operation))))
+    texts = (operation.description or _results(operation), _repetition(operation))
     return {
-        **({"description": text} if text else {}),
+        "description": "\n\n".join(filter(None, texts)),
         "parameters": [*_parameters(operation)],
         **_body(operation, operation_id, schemas),
         "responses": _responses(operation, operation_id, schemas, closed=closed),
@@ -76,13 +77,23 @@ def summary_of(operation: Operation) -> str:
     return operation.summary.rstrip(".") or words[:1].upper() + words[1:]
 
 
-def tagged(operations: Collection[Operation]) -> Iterator[tuple[Operation, str]]:
-    """Each operation with its tag: the first segment of its route, in the singular where both the
-    singular and the plural are segments."""
+def tagged(
+    operations: Collection[Operation],
+) -> Iterator[tuple[Operation, tuple[str, ...], str]]:
+    """Each operation, the other routes of the same procedure, and the operation's tag.
+
+    The tag is the first segment of the route, in the singular where both the singular and the
+    plural are segments.
+    """
     segments = {_segment(operation) for operation in operations}
+    routes: dict[Any, list[Operation]] = defaultdict(list)
     for operation in operations:
-        segment = _segment(operation)
-        yield operation, next((s for s in _singulars(segment) if s in segments), segment)
+        names = tuple(p.name for p in operation.path)
+        routes[id(operation.procedure), operation.method, names].append(operation)
+    for first, *others in routes.values():
+        segment = _segment(first)
+        tag = next((s for s in _singulars(segment) if s in segments), segment)
+        yield first, tuple(other.route for other in others), tag
 
 
 def _segment(operation: Operation) -> str:
@@ -98,6 +109,17 @@ def _singulars(noun: str) -> Iterator[str]:
 def _procedure(operation: Operation) -> Procedure:
     assert operation.procedure is not None, "a catalog operation has a procedure"
     return operation.procedure
+
+
+def _results(operation: Operation) -> str:
+    """What a read returns, in one sentence."""
+    if not operation.reads:
+        return ""
+    if streams(operation):
+        return "Returns the rows as JSON, NDJSON, CSV or Arrow; `format` or `Accept` chooses."
+    if operation.no_row == 404:
+        return "Returns the row, or 404 if there is none."
+    return "Returns the result as JSON."
 
 
 def _repetition(operation: Operation) -> str:

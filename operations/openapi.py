@@ -33,6 +33,10 @@ from protocol.validation import FORM_FIELD, FORMS
 
 TITLE = "SQL procedures API"
 VERSION = "0.1.0"
+# The group of the routes about the server itself, which comes last, and the modules that have them.
+SERVER = "server"
+SERVER_DESCRIPTION = "Health, metrics and status of the server, and this document."
+SERVER_MODULES = ("health", "metrics", "pages", "status")
 METHODS = ("get", "put", "post", "patch", "delete")
 WRITES = METHODS[1:]
 BEARER = {"type": "http", "scheme": "bearer"}
@@ -49,19 +53,27 @@ GET does; OPTIONS lists the methods of a route."""
 
 
 class Declared(NamedTuple):
-    """An operation of a Python resource, with the rule and method that it serves."""
+    """An operation of a Python resource, with the rule and method that it serves.
+
+    aliases: further rules with the same response.
+    """
 
     rule: str
+    aliases: tuple[str, ...]
     method: str
     resource: type
     operation: Operation
 
 
 class Listed(NamedTuple):
-    """One operation, from Python or the catalog, under the names that every document uses."""
+    """One operation, from Python or the catalog, under the names that every document uses.
+
+    aliases: further paths with the same response.
+    """
 
     method: str
     path: str
+    aliases: tuple[str, ...]
     operation_id: str
     tag: str
     summary: str
@@ -70,12 +82,15 @@ class Listed(NamedTuple):
 
 def python_operations(app: Flask) -> Iterator[Declared]:
     """The documented operations of Python resources, in the order of their registration."""
+    rules: dict[str, list[str]] = defaultdict(list)
     for rule in app.url_map.iter_rules():
-        resource = getattr(app.view_functions[rule.endpoint], "view_class", None)
+        rules[rule.endpoint].append(rule.rule)
+    for endpoint, (first, *aliases) in rules.items():
+        resource = getattr(app.view_functions[endpoint], "view_class", None)
         for method in METHODS:
             declared = getattr(getattr(resource, method, None), "operation", None)
             if resource is not None and declared is not None and declared.documented:
-                yield Declared(rule.rule, method, resource, declared)
+                yield Declared(first, tuple(aliases), method, resource, declared)
 
 
 def listed(app: Flask, catalog: Collection[CatalogOperation] = ()) -> list[Listed]:
@@ -86,17 +101,17 @@ def listed(app: Flask, catalog: Collection[CatalogOperation] = ()) -> list[Liste
         is_list = get_origin(declared.operation.answer) is list
         name = operation_id(declared.method, path, is_list=is_list)
         summary = declared.operation.summary.rstrip(".")
-        tag = _module_of(declared.resource)[0]
-        found.append(Listed(declared.method, path, name, tag, summary, declared))
+        tag = _tag_of(declared.resource)[0]
+        aliases = tuple(map(path_of, declared.aliases))
+        found.append(Listed(declared.method, path, aliases, name, tag, summary, declared))
     taken = {one.operation_id for one in found}
-    for operation, tag in catalog_openapi.tagged(catalog):
+    for operation, aliases, tag in catalog_openapi.tagged(catalog):
         name = unique(operation.operation_id, taken)
         taken.add(name)
         summary = catalog_openapi.summary_of(operation)
-        found.append(
-            Listed(operation.method.lower(), operation.route, name, tag, summary, operation)
-        )
-    return found
+        method = operation.method.lower()
+        found.append(Listed(method, operation.route, aliases, name, tag, summary, operation))
+    return sorted(found, key=lambda one: one.tag == SERVER)
 
 
 def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document:
@@ -112,8 +127,9 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
         closed = group_of(rule, one.method.upper()) is not None
         tag: Json = {"name": one.tag}
         if isinstance(source, Declared):
-            tag["description"] = _module_of(source.resource)[1]
+            tag["description"] = _tag_of(source.resource)[1]
             described = {
+                "description": source.operation.description,
                 **_taken(one.method, source.operation, schemas),
                 "responses": _given(source, schemas, closed=closed),
             }
@@ -121,6 +137,7 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
             described = catalog_openapi.described(
                 source, one.operation_id, schemas.named, closed=closed
             )
+        described["description"] = _with_aliases(described["description"], one.aliases)
         tags.setdefault(one.tag, tag)
         paths[one.path][one.method] = {
             "tags": [one.tag],
@@ -136,7 +153,11 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
         "servers": [{"url": "/"}],
         "tags": list(tags.values()),
         "paths": dict(paths),
-        "components": {"schemas": schemas.named, "securitySchemes": schemes},
+        # An empty object would make Swagger UI offer to authorize.
+        "components": {
+            "schemas": schemas.named,
+            **({"securitySchemes": schemes} if schemes else {}),
+        },
     }
 
 
@@ -145,11 +166,21 @@ def path_of(rule: str) -> str:
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
-def _module_of(resource: type) -> tuple[str, str]:
-    """The last part of the name of a resource's module, and the first line of its docstring."""
+def _with_aliases(description: str, aliases: Collection[str]) -> str:
+    if not aliases:
+        return description
+    paths = ", ".join(f"`{path}`" for path in aliases)
+    return f"{description}\n\nThe same response at {paths}.".lstrip()
+
+
+def _tag_of(resource: type) -> tuple[str, str]:
+    """Name and description: the resource's module, and the first line of the module's docstring."""
     module = getmodule(resource)
     assert module is not None, f"{resource} is in a module"
-    return module.__name__.rpartition(".")[2], cleandoc(module.__doc__ or "").partition("\n")[0]
+    name = module.__name__.rpartition(".")[2]
+    if name in SERVER_MODULES:
+        return SERVER, SERVER_DESCRIPTION
+    return name, cleandoc(module.__doc__ or "").partition("\n")[0]
 
 
 def _taken(method: str, declared: Operation, schemas: "_Schemas") -> Json:
@@ -193,6 +224,9 @@ def _query_parameters(query: type[BaseModel]) -> Iterator[Json]:
             parameter["required"] = True
         if "description" in parameter["schema"]:
             parameter["description"] = parameter["schema"].pop("description")
+        if "default" in parameter["schema"] and "examples" in parameter["schema"]:
+            # Swagger UI would send the default. Without a default it should send nothing.
+            parameter["example"] = parameter["schema"].pop("examples")[0]
         if parameter["schema"].get("type") == "array":
             parameter |= {"style": "form", "explode": False}
         yield parameter

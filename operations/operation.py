@@ -8,6 +8,7 @@ type of a path parameter.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import cleandoc
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,8 +22,9 @@ from protocol.problems import Problem
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of a resource. `summary` is its docstring; query and body: None without one.
+    """One method of a resource. query and body: None without one.
 
+    summary, description: the first line of the method's docstring, and the rest.
     answer: the type of the JSON body that is sent with `status` as one of `media_types`, None for
     a body that is not JSON. also: other statuses with the same body.
     tagged: one row with an entity tag, and preconditions on it.
@@ -32,6 +34,7 @@ class Operation:
     """
 
     summary: str
+    description: str
     path: Mapping[str, Any]
     query: Any
     body: Any
@@ -63,6 +66,7 @@ def operation(
         path.pop("return", None)
         query, body = path.pop("query", None), path.pop("body", None)
         adapters = {name: TypeAdapter(kind) for name, kind in path.items()}
+        summary, _, description = cleandoc(method.__doc__ or "").partition("\n")
 
         @functools.wraps(method)
         def checked(self: Any, **given: Any) -> Any:
@@ -75,7 +79,8 @@ def operation(
             return method(self, **given)
 
         checked.operation = Operation(  # type: ignore[attr-defined]
-            summary=method.__doc__ or "",
+            summary=summary,
+            description=description.strip(),
             path=path,
             query=query,
             body=body,

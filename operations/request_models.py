@@ -197,8 +197,12 @@ class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Limit = Annotated[Count, Field(description="maximum rows; 0 streams all")]
-Format = Literal["json", "ndjson", "csv", "arrow"]
+# The example is harmless where the default is a long response.
+Limit = Annotated[Count, Field(description="maximum rows; 0 streams all", examples=[10])]
+Format = Annotated[
+    Literal["json", "ndjson", "csv", "arrow"],
+    Field(description="of the rows; otherwise Accept chooses it"),
+]
 Sort = Literal["CustomerID", "-CustomerID", "CustomerName", "-CustomerName"]
 FieldName = Literal[
     "CustomerID", "CustomerName", "PhoneNumber", "FaxNumber", "WebsiteURL", "Delivery"
@@ -229,7 +233,7 @@ def _split(value: Any) -> Any:
 class CustomersQuery(_Query):
     """A page of the customers by key, or all customers."""
 
-    limit: Annotated[Limit, Field(description="maximum rows; 0 streams all")] = MAX_ROWS
+    limit: Limit = MAX_ROWS
     after: After | None = None
     name: NamePart | None = None
     fields: Annotated[
@@ -237,7 +241,7 @@ class CustomersQuery(_Query):
         BeforeValidator(_split, json_schema_input_type=list[FieldName]),
         Field(json_schema_extra={"minItems": 1}, description="fields, joined by commas"),
     ] = ["CustomerID", "CustomerName"]
-    sort: Annotated[Sort, Field(validate_default=True)] = "CustomerID"
+    sort: Sort = Field("CustomerID", validate_default=True, description="order; `-` is descending")
     format: Format | None = None
 
     @field_validator("sort")
@@ -255,27 +259,33 @@ class AmountQuery(_Query):
     """A page of trips."""
 
     limit: Limit = 1000
-    offset: Count = 0
+    offset: Annotated[Count, Field(description="rows to skip")] = 0
     format: Format | None = None
 
 
 class TaxiQuery(AmountQuery):
     """Filters of trips: pickup_from is included, pickup_to is not."""
 
-    total_amount: Annotated[float, _number(-1e7, 1e7)] | None = None
-    pickup_from: LocalDatetime | None = None
-    pickup_to: LocalDatetime | None = None
-    payment_type: Annotated[int, _whole(0, 32_767)] | None = None
-    PULocationID: Count | None = None
+    total_amount: Annotated[float, _number(-1e7, 1e7)] | None = Field(
+        None, description="exactly this total"
+    )
+    pickup_from: LocalDatetime | None = Field(None, description="earliest pick-up")
+    pickup_to: LocalDatetime | None = Field(None, description="end of pick-ups, not included")
+    payment_type: Annotated[int, _whole(0, 32_767)] | None = Field(
+        None, description="1 is credit card, 2 is cash"
+    )
+    PULocationID: Count | None = Field(None, description="taxi zone of the pick-up")
 
 
 class PassengersQuery(_Query):
     """A page of passengers by key, filtered."""
 
-    survived: Annotated[bool, _written("[Tt]rue|[Ff]alse|[10]", "true or false")] | None = None
-    pclass: Annotated[int, _whole(1, 3)] | None = None
-    sex: Literal["male", "female"] | None = None
-    limit: Annotated[int, _whole(1, 1000)] = 100
+    survived: Annotated[bool, _written("[Tt]rue|[Ff]alse|[10]", "true or false")] | None = Field(
+        None, description="whether the passenger survived"
+    )
+    pclass: Annotated[int, _whole(1, 3)] | None = Field(None, description="class of the ticket")
+    sex: Literal["male", "female"] | None = Field(None, description="of the passenger")
+    limit: Annotated[int, _whole(1, 1000), Field(description="maximum rows", examples=[10])] = 100
     after: Annotated[Count, Field(description="the last id of the previous page")] | None = None
     format: Format | None = None
 
@@ -283,5 +293,5 @@ class PassengersQuery(_Query):
 class SummaryQuery(_Query):
     """The column to group by."""
 
-    by: Literal["hour", "weekday", "payment_type"]
+    by: Literal["hour", "weekday", "payment_type"] = Field(description="column to group by")
     format: Format | None = None

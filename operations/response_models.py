@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from operations.request_models import ABSENT, CustomerId, LocalDatetime
 
@@ -132,12 +132,85 @@ class Ready(_Answer):
     databases: dict[str, DatabaseState]
 
 
+class _Requests(_Answer):
+    # Times are null without requests.
+    requests: int
+    requests_per_second: float
+    server_errors: int
+    client_errors: int
+    error_rate: float
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+class RouteFigures(_Requests):
+    """Requests of one method of a route, by its template."""
+
+    method: str
+    route: str
+
+
+class DatabaseFigures(_Answer):
+    """The pool now, summed over all workers, and what happened in the last 15 minutes."""
+
+    name: str
+    idle: int
+    in_use: int
+    connecting: int
+    max_size: int
+    waiting: int
+    connects: int
+    connect_failures: int
+    timeouts: int
+    rejected: int
+    retries: int
+    call_failures: int
+
+
+class Point(_Answer):
+    """An interval that ended at `at`, and the connections at its end."""
+
+    at: AwareDatetime
+    requests_per_second: float
+    server_errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    in_use: int
+    waiting: int
+
+
+class RecentProblem(_Answer):
+    """A response with a status from 400 on, or one that the client did not receive whole."""
+
+    time: AwareDatetime
+    request_id: str
+    method: str
+    route: str
+    status: int
+    duration_ms: float
+    complete: bool
+    failure: str | None
+    sqlstate: str | None
+
+
+class Figures(_Requests):
+    """The last 15 minutes, or the `seconds` since the server's start."""
+
+    seconds: float
+    databases: list[DatabaseFigures]
+    routes: list[RouteFigures]
+    series: list[Point]
+    problems: list[RecentProblem]
+
+
 class Welcome(_Answer):
-    """Links to the documentation and the first routes."""
+    """Links to the documentation and the first routes. groups: those that the caller may use."""
 
     name: str
     version: str
     links: dict[str, str]
+    groups: list[Literal["read", "write", "operate"]]
     databases: dict[Literal["WWIF", "TAXI"], str]
 
 

@@ -22,9 +22,12 @@ MCP = "/mcp"
 # Metadata of /mcp as a protected resource (RFC 9728, 3.1).
 METADATA = "/.well-known/oauth-protected-resource"
 # The routes for probes of orchestrators and for readers of the documentation.
-OPEN = ("/", "/health/live", "/health/ready", "/openapi.json", "/docs", METADATA, METADATA + MCP)
+OPEN = (
+    *("/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/status"),
+    *(METADATA, METADATA + MCP),
+)
 OPEN_BELOW = ("/assets/",)
-OPERATE = ("/metrics",)
+OPERATE = ("/metrics", "/status.json")
 # Probes of orchestrators may send any Host.
 PROBES = ("/health/live", "/health/ready")
 

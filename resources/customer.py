@@ -51,7 +51,10 @@ class Customer(ProcedureResource):
 
     @operation(list[CustomerAnswer], tagged=True)
     def get(self, customer_id: CustomerId) -> Response:
-        """One customer."""
+        """One customer.
+
+        With `If-None-Match` and a current ETag the response is 304, without a body.
+        """
         answer = or_404(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
         # Only if needed: make_conditional also parses dates and ranges, which doubles the time.
@@ -61,17 +64,26 @@ class Customer(ProcedureResource):
 
     @operation(list[CustomerAnswer], tagged=True)
     def put(self, customer_id: CustomerId, body: CustomerReplacement) -> Response:
-        """Replace a customer; absent keys have no value."""
+        """Replace a customer; absent keys have no value.
+
+        With `If-Match` the change is made only if nobody else has changed the customer since.
+        """
         return self._change(customer_id, body.model_dump(exclude_none=True))
 
     @operation(list[CustomerAnswer], tagged=True)
     def patch(self, customer_id: CustomerId, body: CustomerPatch) -> Response:
-        """Change a customer; null clears a key, absent keys stay."""
+        """Change a customer; null clears a key, absent keys stay.
+
+        With `If-Match` the change is made only if nobody else has changed the customer since.
+        """
         return self._change(customer_id, body.model_dump(exclude_unset=True))
 
     @operation(list[Deleted], tagged=True)
     def delete(self, customer_id: CustomerId) -> Response:
-        """Delete a customer."""
+        """Delete a customer.
+
+        Returns the number of the deleted customer, or 404 if there is none.
+        """
         return self._change(customer_id, {})
 
     def _change(self, customer_id: int, document: dict[str, Any]) -> Response:
@@ -96,7 +108,10 @@ class NewCustomers(ProcedureResource):
 
     @operation(list[CustomerAnswer], status=201, tagged=True)
     def put(self, body: NewCustomer) -> Response:
-        """Create a customer."""
+        """Create a customer.
+
+        Names are unique: another customer of this name is a conflict. PUT and POST do the same.
+        """
         with unique_names():
             return created(self.write(body.model_dump(exclude_none=True)))
 
@@ -114,7 +129,10 @@ class Customers(ProcedureResource):
 
     @operation(list[CustomerItem], media_types=MEDIA_TYPES)
     def get(self, query: CustomersQuery) -> Response:
-        """A page of the customers, or all."""
+        """A page of the customers, or all.
+
+        The header `Link` has the URL of the next page. `limit=0`, NDJSON and CSV are streamed.
+        """
         document = query.model_dump(exclude_none=True)
         media_type = wanted_format(document.pop("format", None))
         if media_type != JSON or document["limit"] == 0:
@@ -130,7 +148,10 @@ class Customers(ProcedureResource):
 
     @operation(list[CustomerAnswer], status=201)
     def post(self, body: NewCustomerList) -> Response:
-        """Create many customers, all or none."""
+        """Create many customers, all or none.
+
+        Takes 1 to 1,000 customers. If one is invalid or its name exists, none is created.
+        """
         document = {"Customers": [c.model_dump(exclude_none=True) for c in body]}
         return json_response(self.write(document), 201)
 

@@ -126,7 +126,10 @@ class HealthLive(Resource):
 
     @operation(Live)
     def get(self) -> Response:
-        """Whether the process answers."""
+        """Whether the process answers.
+
+        Uses no database, so a restart can't be caused by an outage of one.
+        """
         return _health({"status": "live"}, 200)
 
 
@@ -139,7 +142,11 @@ class HealthReady(Resource):
 
     @operation(Ready, also=(503,))
     def get(self) -> Response:
-        """Whether every configured database answers."""
+        """Whether every configured database answers.
+
+        Returns the result of the last probe of each database within 0.1 seconds, and probes again
+        in the background.
+        """
         report = current_app.extensions["readiness"].report()
         return _health(report, 200 if report["status"] == "ready" else 503)
 

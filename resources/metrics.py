@@ -14,7 +14,10 @@ class MetricsExposition(Resource):
 
     @operation(None, media_types=(TEXT, OPEN_METRICS))
     def get(self) -> Response:
-        """Metrics in the text format of Prometheus, or as OpenMetrics where that is accepted."""
+        """Metrics of all workers, for Prometheus.
+
+        In the text format of Prometheus, or as OpenMetrics where `Accept` prefers it.
+        """
         metrics = current_app.extensions["metrics"]
         text, content_type = metrics.exposition(request.headers.get("Accept", ""))
         response = Response(text, content_type=content_type)

@@ -3,17 +3,18 @@
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from flask import Response, current_app, render_template, request, url_for
 from flask_restful import Resource
 
+from authentication.principal import GROUPS
 from operations.catalog_routes import FIRST_READ_SECONDS
-from operations.openapi import TITLE, VERSION, document, listed
+from operations.openapi import TITLE, VERSION, document
 from operations.operation import operation
 from operations.response_models import Document, Welcome
 from protocol.authorization import opens
 from protocol.formats import JSON, compact
+from resources.health import NOT_CONFIGURED
 from settings import EMBEDDED_SOURCE
 
 HTML = "text/html"
@@ -21,16 +22,29 @@ OWN = Path(__file__).parent / "html"
 SWAGGER_UI = Path(str(files("flask_swagger_ui"))) / "dist"
 AssetName = Literal[
     "icon.svg",
+    "base.css",
     "landing.css",
-    "landing.js",
+    "status.css",
     "docs.css",
+    "landing.js",
+    "status.js",
     "docs.js",
+    "charts.js",
+    "customers.js",
+    "operations.js",
+    "session.js",
+    "snippets.js",
+    "tables.js",
+    "trips.js",
+    "chartist.js",
     "swagger-ui.css",
     "swagger-ui-bundle.js",
 ]
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-# More operations than these are listed in the documentation only.
-MOST_LINES = 24
+# The files that change only with a version of their package.
+LIBRARIES = ("chartist.js", "swagger-ui.css", "swagger-ui-bundle.js")
+# The credential of each method of AUTH, in the sentence of the form that takes it.
+CREDENTIALS = {"keys": "an API key", "oidc": "a bearer token", "easyauth": "signing in"}
 # Swagger UI draws with inline styles and icons in data: URLs; scripts come from files only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
@@ -51,6 +65,8 @@ class Landing(Resource):
             "documentation": url_for("docs"),
             "openapi": url_for("openapi"),
             "health": url_for("health_ready"),
+            "status": url_for("status"),
+            "figures": url_for("status_figures"),
         }
         if "customer" in current_app.view_functions:
             links |= {
@@ -64,19 +80,24 @@ class Landing(Resource):
         databases = current_app.extensions["databases"].sources(with_place=opens("operate"))
         if request.accept_mimetypes.best_match([JSON, HTML], default=JSON) == HTML:
             root = request.host_url.rstrip("/")
-            response = _page(
+            response = page(
                 "landing.html",
-                databases=[*databases],
+                databases=databases,
                 links=links,
                 mcp="mcp" in current_app.view_functions,
                 root=root,
-                sources=databases,
                 embedded=EMBEDDED_SOURCE in databases.values(),
-                procedures=_procedure_lines(),
-                most=MOST_LINES,
+                customers=_serves("WWIF", databases, links),
+                trips=_trips(databases, links),
             )
         else:
-            welcome = {"name": TITLE, "version": VERSION, "links": links, "databases": databases}
+            welcome = {
+                "name": TITLE,
+                "version": VERSION,
+                "links": links,
+                "groups": _groups(),
+                "databases": databases,
+            }
             response = Response(compact(welcome), mimetype=JSON)
         response.vary.add("Accept")
         response.headers["Cache-Control"] = "no-store"
@@ -88,7 +109,10 @@ class OpenApi(Resource):
 
     @operation(Document)
     def get(self) -> Response:
-        """The API in OpenAPI 3.1."""
+        """The API in OpenAPI 3.1.
+
+        Lists every operation, also of procedures that were added while the server runs.
+        """
         live = current_app.extensions["catalog"].live
         live.touch()
         if live.unread:
@@ -107,7 +131,7 @@ class Docs(Resource):
     @operation(None, media_types=(HTML,), documented=False)
     def get(self) -> Response:
         """Interactive documentation of every operation."""
-        return _page("docs.html")
+        return page("docs.html")
 
 
 class Asset(Resource):
@@ -119,31 +143,48 @@ class Asset(Resource):
         folder = SWAGGER_UI if name.startswith("swagger-ui") else OWN
         text = (folder / name).read_bytes()
         response = Response(text, mimetype=MEDIA_TYPES[Path(name).suffix])
-        response.headers["Cache-Control"] = "public, max-age=3600"
+        # A page must not run with another version's scripts.
+        seconds = 86400 if name in LIBRARIES else 0
+        response.headers["Cache-Control"] = f"public, max-age={seconds}"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.add_etag()
         response.make_conditional(request)
         return response
 
 
-def _procedure_lines() -> list[dict[str, str]]:
-    """Method, route, summary and link of each operation of the catalog."""
-    # Not touched: a page that is polled must not keep a serverless database awake.
-    operations = current_app.extensions["catalog"].live.current.operations
-    own = len(listed(current_app))
-    return [
-        {
-            "method": one.method.upper(),
-            "route": one.path,
-            "summary": one.summary,
-            "link": f"{url_for('docs')}#/{quote(one.tag)}/{quote(one.operation_id)}",
-        }
-        for one in listed(current_app, operations)[own:]
-    ]
+def _serves(database: str, databases: dict[str, str], links: dict[str, str]) -> bool:
+    return "customers" in links and databases.get(database) not in (None, NOT_CONFIGURED)
 
 
-def _page(template: str, **values: object) -> Response:
-    response = Response(render_template(template, title=TITLE, version=VERSION, **values))
+def _trips(databases: dict[str, str], links: dict[str, str]) -> str:
+    """When to load the charts: "now", "asked" (the queries may cost money), or "" for never."""
+    if not _serves("TAXI", databases, links):
+        return ""
+    return "now" if databases["TAXI"] == EMBEDDED_SOURCE else "asked"
+
+
+def _groups() -> list[str]:
+    """The route groups that this request's caller may use."""
+    return [group for group in GROUPS if opens(group)]
+
+
+def page(template: str, **values: object) -> Response:
+    """A page, with the values that each page uses."""
+    methods = current_app.extensions["authentication"].names
+    text = render_template(
+        template,
+        **values,
+        title=TITLE,
+        version=VERSION,
+        methods=methods,
+        groups=_groups(),
+        credential=" or ".join(CREDENTIALS[method] for method in methods),
+        credential_label=" or ".join(
+            CREDENTIALS[method].split(" ", 1)[1].capitalize() if n == 0 else CREDENTIALS[method]
+            for n, method in enumerate(m for m in methods if m != "easyauth")
+        ),
+    )
+    response = Response(text)
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -33,7 +33,10 @@ class Passengers(Resource):
 
     @operation(list[PassengerAnswer], media_types=MEDIA_TYPES, problems=("not-installed",))
     def get(self, query: PassengersQuery) -> Response:
-        """A page of the passengers."""
+        """A page of the passengers.
+
+        In the order of `id`; the header `Link` has the URL of the next page.
+        """
         if not installed():
             raise Problem(
                 "not-installed",

@@ -50,7 +50,10 @@ class TaxiData(TripsResource):
 
     @operation(list[Trip], media_types=MEDIA_TYPES)
     def get(self, query: TaxiQuery) -> Response:
-        """Trips, filtered; the interval of pick-ups is half open."""
+        """Trips in the order of their pick-up, filtered.
+
+        `pickup_from` is included, `pickup_to` is not. `limit=0`, NDJSON and CSV are streamed.
+        """
         return self.trips(query.model_dump(mode="json", exclude_none=True))
 
 
@@ -61,7 +64,10 @@ class TaxiDataAmount(TripsResource):
 
     @operation(list[Trip], media_types=MEDIA_TYPES)
     def get(self, amount: Amount, query: AmountQuery) -> Response:
-        """Trips of one total_amount."""
+        """Trips of one total_amount.
+
+        The amount is exact, in dollars: `20` matches 20.00.
+        """
         return self.trips({"total_amount": float(amount), **query.model_dump(exclude_none=True)})
 
 
@@ -72,7 +78,10 @@ class TaxiDataSummary(TripsResource):
 
     @operation(list[TripsSummary], media_types=MEDIA_TYPES)
     def get(self, query: SummaryQuery) -> Response:
-        """Trips, fares and tips by hour, weekday or payment type."""
+        """Trips, fares and tips by hour, weekday or payment type.
+
+        Hours are 0 to 23; weekday 1 is Monday; payment type 1 is credit card, 2 is cash.
+        """
         media_type = wanted_format(query.format)
         response = self.shared(query.model_dump(exclude={"format"}))
         if media_type == JSON:

@@ -28,6 +28,8 @@ Written by `scripts/dependencies.py` from the metadata of the installed packages
 The container image also holds Microsoft's ODBC driver, out of the package `mssql-python`; its \
 licence is Microsoft's own, and is in the package `mssql-python-odbc`.
 """
+# JavaScript in the repository: (name, version, licence, file).
+VENDORED = (("Chartist", "1.5.0", "MIT", "resources/html/chartist.js"),)
 AUDIT = """
 ## Known vulnerabilities
 
@@ -97,6 +99,13 @@ def document() -> str:
         known |= set(found)
         rows = [row(*found[name]) for name in sorted(found)]
         parts.append(f"\n## {title}\n\n{COLUMNS}" + "\n".join(rows) + "\n")
+    rows = [f"| {name} | {version} | {terms} | {file} |" for name, version, terms, file in VENDORED]
+    parts.append(
+        "\n## What the pages load\n\nPart of the repository, with its licence beside it.\n\n"
+        + COLUMNS.replace("brought by", "file")
+        + "\n".join(rows)
+        + "\n"
+    )
     return "".join(parts) + AUDIT
 
 

@@ -1,26 +1,81 @@
-"use strict";
-// Shows the databases' states while the page is visible. The page itself is sent without them.
+// The landing page. The server sends it without states and data, so that probes of the page alone
+// never wake a database.
+import { showCustomers } from "./customers.js";
+import { showOperations } from "./operations.js";
+import { json, open, request } from "./session.js";
+import { fillProblems } from "./tables.js";
+
+const REFRESH_MS = 5000;
+const MOST_PROBLEMS = 5;
 const health = document.getElementById("health");
+const trips = document.getElementById("trips");
+const customers = document.getElementById("customers");
+const problems = document.getElementById("problems");
+let groups = [];
 
-function show(report) {
-  for (const [name, database] of Object.entries(report.databases)) {
-    const row = health.querySelector(`[data-database="${name}"]`);
-    row.dataset.state = database.state;
-    row.querySelector(".state").textContent = database.state;
-    row.querySelector(".latency").textContent =
-      database.latency_ms === null ? "" : `${database.latency_ms} ms`;
-  }
-}
-
-async function refresh() {
+async function showHealth() {
+  const rows = [...health.querySelectorAll("[data-database]")];
   try {
-    const response = await fetch(health.dataset.source);
-    show(await response.json());
-    health.classList.remove("stale");
+    const { databases } = await (await request(health.dataset.source)).json();
+    for (const row of rows) {
+      const database = databases[row.dataset.database];
+      row.classList.remove("stale");
+      row.dataset.state = database.state;
+      row.querySelector(".state").textContent = database.state;
+      row.querySelector(".source").textContent = database.source;
+      row.querySelector(".latency").textContent =
+        database.latency_ms === null ? "" : `${database.latency_ms} ms`;
+    }
   } catch {
-    health.classList.add("stale");
+    for (const row of rows) {
+      row.classList.add("stale");
+      row.querySelector(".state").textContent = "no response";
+    }
   }
 }
 
-refresh();
-setInterval(() => document.hidden || refresh(), 5000);
+async function showProblems() {
+  if (!groups.includes("operate")) return;
+  const found = (await json(problems.dataset.source)).problems.slice(0, MOST_PROBLEMS);
+  problems.querySelector(".none").hidden = found.length > 0;
+  problems.querySelector("table").hidden = found.length === 0;
+  fillProblems(problems.querySelector("table"), found);
+}
+
+async function showTrips() {
+  const { showSummaries } = await import("./trips.js");
+  await showSummaries(trips);
+}
+
+function prepareTrips() {
+  if (trips.dataset.load === "now") return showTrips();
+  const ask = trips.querySelector(".ask");
+  const figures = trips.querySelector(".grid");
+  [ask.hidden, figures.hidden] = [false, true];
+  ask.querySelector("button").addEventListener("click", () => {
+    [ask.hidden, figures.hidden] = [true, false];
+    showTrips();
+  }, { once: true });
+}
+
+const begun = new Set();
+function once(part, begin) {
+  if (part && !part.hidden && !begun.has(part)) {
+    begun.add(part);
+    begin(part);
+  }
+}
+
+function refresh() {
+  showHealth();
+  showProblems().catch(() => {});
+}
+
+open((opened) => {
+  groups = opened;
+  once(trips, prepareTrips);
+  once(customers, showCustomers);
+  refresh();
+});
+showOperations(document.getElementById("operations"));
+setInterval(() => document.hidden || refresh(), REFRESH_MS);

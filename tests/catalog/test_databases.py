@@ -8,7 +8,10 @@ from databases import EMBEDDED, Databases
 from settings import read_settings
 from testkit.routes import NOWHERE
 
-OWN = {"/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/metrics", "/assets/{name}"}
+OWN = {
+    *("/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/metrics", "/assets/{name}"),
+    *("/status", "/status.json"),
+}
 SAMPLE = {"/customers", "/taxidata", "/passengers"}
 
 

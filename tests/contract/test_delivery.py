@@ -102,7 +102,8 @@ def test_head_is_get_without_the_body(api, path, encoding):
         ("/customer/0", "no-store"),
         ("/nothing", "no-store"),
         ("/taxidata?limit=x", "no-store"),
-        ("/assets/landing.css", "public, max-age=3600"),
+        ("/assets/landing.css", "public, max-age=0"),
+        ("/assets/chartist.js", "public, max-age=86400"),
     ],
 )
 def test_every_response_has_cache_control(api, path, says):

@@ -6,10 +6,12 @@ import time
 import pytest
 
 from testkit.api_client import Api, assert_problem
+from testkit.callers import api_keys
+from testkit.routes import NOWHERE
 from testkit.server import Server
+from tests.security.test_start import application
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-NOWHERE = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x"
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "", "image/png"])
@@ -29,7 +31,7 @@ def test_a_browser_gets_a_page(api):
     assert f"curl {api.url}" in response.text
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/status"])
 def test_a_page_takes_nothing_from_elsewhere_and_runs_no_script_of_its_text(api, path):
     response = api.get(path, headers={"Accept": BROWSER})
     policy = response.headers["Content-Security-Policy"]
@@ -44,7 +46,7 @@ def test_a_host_that_is_markup_is_shown_as_text(api):
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing.js", "..%2fpages.py", "landing.html", "swagger-ui.js", "docs.js.map"]
+    "name", ["nothing.js", "..%2fpages.py", "landing.html", "swagger-ui.js", "chartist.LICENSE"]
 )
 def test_an_asset_that_is_none_is_not_found(api, name):
     assert_problem(api.get(f"/assets/{name}"), 404, "not-found")
@@ -77,6 +79,34 @@ def half(run_folder, worker_id):
     """A server with one database that can't be reached, and one that is not configured."""
     with Server(run_folder / f"half-{worker_id}", POSTGRESQLCONNSTR_WWIF=NOWHERE) as server:
         yield server
+
+
+def test_the_page_has_charts_and_customers_only_where_their_database_is_configured(half, api):
+    for url, sections in ((api.url, True), (half.url, False)):
+        with Api(url) as site:
+            page = site.get("/", headers={"Accept": BROWSER}).text
+        assert ('id="trips"' in page) is sections
+        assert 'id="customers"' in page
+
+
+def test_queries_that_may_cost_money_are_run_on_a_click_only(run_folder, worker_id):
+    away = {"POSTGRESQLCONNSTR_TAXI": NOWHERE}
+    with application(run_folder / f"asked-{worker_id}", **away) as app:
+        page = app.test_client().get("/", headers={"Accept": BROWSER}).text
+    assert 'data-load="asked"' in page
+
+
+def test_a_caller_is_told_its_route_groups(run_folder, worker_id):
+    keys, credentials = api_keys([("ann", "read,operate")])
+    folder = run_folder / f"groups-{worker_id}"
+    with application(folder, AUTH="keys", API_KEYS=keys) as app:
+        client = app.test_client()
+        assert client.get("/").json["groups"] == []
+        assert client.get("/", headers=credentials["ann"]).json["groups"] == ["read", "operate"]
+        page = client.get("/status", headers={"Accept": BROWSER}).text
+        assert "This API requires an API key." in page
+        assert client.get("/status.json").status_code == 401
+        assert client.get("/status.json", headers=credentials["ann"]).status_code == 200
 
 
 def test_a_database_that_is_down_makes_the_api_not_ready_but_alive(half):

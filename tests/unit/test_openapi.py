@@ -12,7 +12,12 @@ from settings import ROOT
 from testkit.routes import application
 
 UNSPOKEN = {"HEAD", "OPTIONS"}
-PAGES = {("/", "get"), ("/docs", "get"), ("/assets/{name}", "get")}
+PAGES = {("/", "get"), ("/docs", "get"), ("/status", "get"), ("/assets/{name}", "get")}
+ALIASES = {
+    ("/taxidataall", "get"): "/taxidata",
+    ("/taxidataprice/{amount}", "get"): "/taxidata/{amount}",
+    ("/taxidateprice/{amount}", "get"): "/taxidata/{amount}",
+}
 # Its messages are described by the Model Context Protocol.
 MCP = {("/mcp", "post")}
 
@@ -40,20 +45,46 @@ def test_it_is_openapi_3_1(described):
     assert list(OpenAPIV31SpecValidator(described).iter_errors()) == []
 
 
-def test_it_describes_every_route_but_pages_and_mcp_and_nothing_else(app, described):
+def test_it_describes_every_route_but_pages_aliases_and_mcp_and_nothing_else(app, described):
     served = {
         (path_of(rule.rule), method.lower())
         for rule in app.url_map.iter_rules()
         for method in rule.methods - UNSPOKEN
     }
     listed = {(path, method) for path, item in described["paths"].items() for method in item}
-    assert listed == served - PAGES - MCP
+    assert listed == served - PAGES - MCP - ALIASES.keys()
 
 
-def test_every_operation_has_a_summary_and_an_id_of_its_own(described):
+@pytest.mark.parametrize(("alias", "path"), [(a[0], path) for a, path in ALIASES.items()])
+def test_an_alias_is_in_the_description_of_its_operation(described, alias, path):
+    assert f"`{alias}`" in described["paths"][path]["get"]["description"]
+
+
+def test_every_operation_has_a_summary_a_description_and_an_id_of_its_own(described):
     ids = [operation["operationId"] for operation in operations(described)]
     assert len(set(ids)) == len(ids)
     assert all(operation["summary"] for operation in operations(described))
+    assert all(operation["description"] for operation in operations(described))
+
+
+def test_every_query_parameter_is_described(described):
+    for operation in operations(described):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["in"] == "path" or parameter["description"], parameter
+
+
+def test_operations_are_grouped_by_resource_and_the_servers_own_come_last(described):
+    names = [tag["name"] for tag in described["tags"]]
+    assert names == ["customer", "taxidata", "passenger", "server"]
+    groups = [operation["tags"] for operation in operations(described)]
+    assert groups == sorted(groups, key=lambda tags: names.index(tags[0]))
+
+
+def test_trying_a_read_out_asks_for_few_rows(described):
+    for path, item in described["paths"].items():
+        for parameter in item.get("get", {}).get("parameters", ()):
+            if parameter["name"] == "limit":
+                assert parameter["example"] == 10, path
 
 
 def test_every_operation_says_whether_it_requires_a_credential(described):
