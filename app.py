@@ -156,6 +156,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
     app.config["MAX_STORED_RESPONSE_BYTES"] = settings.max_stored_response_bytes
+    app.config["IDEMPOTENCY_KEY_SECONDS"] = settings.idempotency_key_hours * 3600
     app.config["PROCEDURE_MESSAGES"] = settings.procedure_messages
     app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
     app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"

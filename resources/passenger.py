@@ -6,7 +6,7 @@ SQLAlchemy is optional. Without it the route answers 501, and all other routes w
 from importlib.util import find_spec
 from typing import Any
 
-from flask import Response, current_app, g, request, url_for
+from flask import Response, g, request, url_for
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
@@ -18,7 +18,7 @@ from operations.request_models import PassengersQuery
 from operations.response_models import PassengerAnswer
 from protocol.formats import compact
 from protocol.problems import Problem
-from resources.base import json_response
+from resources.base import json_response, reads_of
 
 
 def installed() -> bool:
@@ -40,9 +40,9 @@ class Passengers(Resource):
                 "not-installed",
                 "This route requires the package SQLAlchemy, which is not installed.",
             )
-        manager = current_app.extensions["databases"].manager(self.database)
         deadline = g.deadline
-        rows = manager.retried(lambda: _page(query, manager, deadline), deadline)
+        reads = reads_of(self.database)
+        rows = reads.served(lambda manager: _page(query, manager, deadline), deadline)
         response = json_response(Answer(compact(rows[: query.limit])))
         if len(rows) > query.limit:
             following = {**request.args.to_dict(), "after": rows[query.limit - 1]["id"]}

@@ -1,0 +1,121 @@
+"""Reads that see the reader's own writes, where a database has replicas.
+
+A write answers with a Consistency-Token, which names the idempotency key that it committed. A read
+that sends the token is served by a replica that has this key, else by the primary.
+`Consistency: primary` asks for the primary without a token.
+"""
+
+import base64
+import binascii
+import re
+import time
+from typing import Literal, NamedTuple
+
+from flask import Response, after_this_request, current_app, request
+
+from catalog import statements
+from database.statement import Guard
+from databases import Databases
+from protocol.problems import Problem
+from replicas.reads import ANY, PRIMARY, Consistency
+
+HEADER, CHOICE = "Consistency-Token", "Consistency"
+# Where the key of a write is stored: procedures_api.requests, or web.requests of the sample.
+Store = Literal["c", "s"]
+MOST_TOKENS = 8
+# Database, store, time of the response in seconds, and the stored key as base64url.
+TOKEN = re.compile(r"([A-Za-z0-9_]{1,64})\.([cs])([0-9a-f]{1,12})\.([A-Za-z0-9_-]{2,340})")
+# As protocol.idempotency stores it.
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+
+class Token(NamedTuple):
+    """One write. at: when it was answered, in Unix seconds. key: as it is stored."""
+
+    database: str
+    store: Store
+    at: int
+    key: str
+
+    def __str__(self) -> str:
+        key = base64.urlsafe_b64encode(self.key.encode()).decode().rstrip("=")
+        return f"{self.database}.{self.store}{self.at:x}.{key}"
+
+
+def give_token(database: str, store: Store, key: str) -> None:
+    """Send the token of a committed write with this request's response, if `database` has replicas.
+
+    key: as it is stored.
+    """
+    databases: Databases = current_app.extensions["databases"]
+    if not databases.has_replicas(database):
+        return
+    token = str(Token(database, store, int(time.time()), key))
+
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers[HEADER] = token
+        return response
+
+
+def asks_for_consistency(database: str) -> bool:
+    """Whether this request says what its read of `database` must see, and that has replicas."""
+    databases: Databases = current_app.extensions["databases"]
+    asked = HEADER in request.headers or CHOICE in request.headers
+    return asked and databases.has_replicas(database)
+
+
+def consistency(database: str, engine: str) -> Consistency:
+    """What this request's read of `database`, which has replicas, must see.
+
+    engine: as in database.dialects. Raises Problem invalid-header.
+    """
+    chosen = request.headers.get(CHOICE)
+    if chosen is not None:
+        if chosen.strip().lower() != "primary":
+            raise Problem("invalid-header", f"{CHOICE} must be primary, or left out.")
+        return PRIMARY
+    given = request.headers.get(HEADER)
+    if given is None:
+        return ANY
+    tokens = [token for token in read_tokens(given) if token.database == database]
+    # A key that is used again after its retention names another write. A replica may still have the
+    # row of the first one, which is older than half the retention, so such a row does not count.
+    half = current_app.config["IDEMPOTENCY_KEY_SECONDS"] // 2
+    now = int(time.time())
+    guard: Guard | None = None
+    for token in tokens:
+        age = max(0, now - token.at)
+        if age > half:
+            return PRIMARY  # the key may have been deleted
+        require = statements.require_sample_key if token.store == "s" else statements.require_key
+        one = require(engine, token.key, age + half)
+        guard = one if guard is None else guard.then(one)
+    return ANY if guard is None else Consistency(guard=guard)
+
+
+def read_tokens(text: str) -> list[Token]:
+    """The tokens of a Consistency-Token header, joined by commas. Raises Problem invalid-header."""
+    found = [part.strip() for part in text.split(",", MOST_TOKENS)]
+    matched = [TOKEN.fullmatch(part) for part in found]
+    if len(found) > MOST_TOKENS or not all(matched):
+        raise _refused()
+    return [_token(one) for one in matched if one is not None]
+
+
+def _token(matched: re.Match[str]) -> Token:
+    database, store, at, encoded = matched.groups()
+    try:
+        key = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        raise _refused() from None
+    if not _KEY.fullmatch(key):
+        raise _refused()
+    return Token(database, "s" if store == "s" else "c", int(at, 16), key)
+
+
+def _refused() -> Problem:
+    return Problem(
+        "invalid-header",
+        f"{HEADER} must be a value that a write has sent, or up to {MOST_TOKENS} joined by commas.",
+    )
