@@ -91,7 +91,13 @@ class ReplicatedDatabase:
     def reads(self, consistency: Consistency) -> Reads:
         return Reads(self, consistency)
 
+    def report(self) -> list[dict[str, Any]]:
+        """Replica.report() of each; keeps the probes going."""
+        self._watch.touch()
+        return [replica.report() for replica in self.replicas]
+
     def close(self, timeout: float = 0.0) -> None:
+        """Close the replicas' pools; the primary's is its owner's. Safe to call again."""
         self._watch.close()
         for replica in self.replicas:
             replica.manager.close(timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
@@ -71,6 +71,15 @@ class Replica:
         """Seconds that it may be behind by now; None where that is unknown."""
         state = self.state
         return None if state.lag is None else state.lag + self._clock() - state.at
+
+    def report(self) -> dict[str, Any]:
+        """{"name": text, "state": text, "lag_seconds": float or None}, for readiness."""
+        state, lag, _ = self.state
+        return {
+            "name": self.name,
+            "state": state,
+            "lag_seconds": None if lag is None else round(lag, 1),
+        }
 
     def serves(self, fresh_seconds: float) -> bool:
         """Whether it may serve reads: ready, by a probe of the last `fresh_seconds`, and its lag
