@@ -26,9 +26,7 @@ def client(pair, make_app):
 def late(pair, make_app):
     """The app over the standby that is one second behind."""
     behind = pair.standbys[1].connection_string()
-    app = make_app(
-        pair.settings(POSTGRESQLCONNSTR_WWIF_REPLICA=behind, REPLICA_WAIT_SECONDS="0.2")
-    )
+    app = make_app(pair.settings(POSTGRESQLCONNSTR_WWIF_REPLICA=behind, REPLICA_WAIT_SECONDS="0.2"))
     wait_for_states(app, "ready")
     return app.test_client()
 
