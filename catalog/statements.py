@@ -86,23 +86,23 @@ def delete_expired_keys(engine: str, hours: int) -> Statement:
     return Statement("SELECT procedures_api.delete_expired(?)", (hours,))
 
 
-def require_key(engine: str, key: str, seconds: int) -> Guard:
-    """Raises Kind.BEHIND unless `key` is stored here, by a write at most `seconds` old."""
+def require_key(engine: str, key: str, since: str) -> Guard:
+    """Raises Kind.BEHIND unless `key` is stored here, by a write after `since` (ISO 8601, UTC)."""
     if engine == "sqlserver":
         return Guard(
             f"IF NOT EXISTS (SELECT 1 FROM {KEY_TABLE} WHERE {_IS_KEY}"
-            " AND CreatedAt > DATEADD(second, -CAST(? AS int), SYSUTCDATETIME()))"
+            " AND CreatedAt > CAST(? AS datetime2(0)))"
             f" THROW {BEHIND}, N'The write is not here yet.', 1; ",
-            (key, seconds),
+            (key, since),
         )
-    return Guard("SELECT procedures_api.require_key(?, ?);", (key, seconds), results=1)
+    return Guard("SELECT procedures_api.require_key(?, ?);", (key, f"{since}Z"), results=1)
 
 
-def require_sample_key(engine: str, key: str, seconds: int) -> Guard:
+def require_sample_key(engine: str, key: str, since: str) -> Guard:
     """require_key() for a write by one of the sample's procedures, which keep keys themselves."""
     if engine == "sqlserver":
-        return Guard("EXEC web.require_request ?, ?; ", (key, seconds))
-    return Guard("SELECT web.require_request(?, ?);", (key, seconds), results=1)
+        return Guard("EXEC web.require_request ?, ?; ", (key, since))
+    return Guard("SELECT web.require_request(?, ?);", (key, f"{since}Z"), results=1)
 
 
 def key_table_usable(engine: str) -> str:

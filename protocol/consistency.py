@@ -7,8 +7,10 @@ that sends the token is served by a replica that has this key, else by the prima
 
 import base64
 import binascii
+import functools
 import re
 import time
+from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
 from flask import Response, after_this_request, current_app, request
@@ -25,6 +27,8 @@ Store = Literal["c", "s"]
 MOST_TOKENS = 8
 # Database, store, time of the response in seconds, and the stored key as base64url.
 TOKEN = re.compile(r"([A-Za-z0-9_]{1,64})\.([cs])([0-9a-f]{1,12})\.([A-Za-z0-9_-]{2,340})")
+# The end of the year 9999, which every engine's timestamps reach.
+LATEST = 253_402_300_799
 # As protocol.idempotency stores it.
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -78,20 +82,33 @@ def consistency(database: str, engine: str) -> Consistency:
     given = request.headers.get(HEADER)
     if given is None:
         return ANY
-    tokens = [token for token in read_tokens(given) if token.database == database]
-    # A key that is used again after its retention names another write. A replica may still have the
-    # row of the first one, which is older than half the retention, so such a row does not count.
     half = current_app.config["IDEMPOTENCY_KEY_SECONDS"] // 2
-    now = int(time.time())
-    guard: Guard | None = None
+    required = _required(given, database, engine, half)
+    if required is None:
+        return ANY
+    oldest, guarded = required
+    # The key of an old write may have been deleted.
+    return PRIMARY if time.time() - oldest > half else guarded
+
+
+@functools.lru_cache(maxsize=1024)
+def _required(text: str, database: str, engine: str, half: int) -> tuple[int, Consistency] | None:
+    """(time of the oldest token, what proves all of them) of a header's tokens for `database`.
+
+    half: of the retention of keys, in seconds. A key that is used again after its retention names
+    another write. A replica may still have the row of the first one: that is older than half the
+    retention before the token, and does not count.
+    Raises Problem invalid-header.
+    """
+    tokens = [token for token in read_tokens(text) if token.database == database]
+    if not tokens:
+        return None
+    guards = []
     for token in tokens:
-        age = max(0, now - token.at)
-        if age > half:
-            return PRIMARY  # the key may have been deleted
         require = statements.require_sample_key if token.store == "s" else statements.require_key
-        one = require(engine, token.key, age + half)
-        guard = one if guard is None else guard.then(one)
-    return ANY if guard is None else Consistency(guard=guard)
+        since = datetime.fromtimestamp(max(0, token.at - half), timezone.utc)
+        guards.append(require(engine, token.key, since.strftime("%Y-%m-%dT%H:%M:%S")))
+    return min(t.at for t in tokens), Consistency(guard=functools.reduce(Guard.then, guards))
 
 
 def read_tokens(text: str) -> list[Token]:
@@ -111,7 +128,7 @@ def _token(matched: re.Match[str]) -> Token:
         raise _refused() from None
     if not _KEY.fullmatch(key):
         raise _refused()
-    return Token(database, "s" if store == "s" else "c", int(at, 16), key)
+    return Token(database, "s" if store == "s" else "c", min(int(at, 16), LATEST), key)
 
 
 def _refused() -> Problem:

@@ -81,18 +81,18 @@ BEGIN
 END;
 GO
 
--- Throws 59267 unless the key of a write, at most so many seconds old, is stored here: a replica
--- that lacks the write does not run the read behind it in the same batch.
+-- Throws 59267 unless the key of a write after @Since is stored here: a replica that lacks the write
+-- does not run the read behind it in the same batch.
 CREATE OR ALTER PROCEDURE web.require_request
-    @Key     nvarchar(255),
-    @Seconds int
+    @Key   nvarchar(255),
+    @Since datetime2(0)
 AS
 BEGIN
     SET NOCOUNT ON;
     IF NOT EXISTS (
         SELECT 1
         FROM web.requests AS r
-        WHERE r.RequestKey = @Key AND r.CreatedAt > DATEADD(second, -@Seconds, SYSUTCDATETIME())
+        WHERE r.RequestKey = @Key AND r.CreatedAt > @Since
     )
     BEGIN
         THROW 59267, N'The write is not here yet.', 1;
