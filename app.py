@@ -230,7 +230,7 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
     # The rate limit comes between the two, so that it counts callers, and refused requests too.
     app.before_request(authentication.identify)
     if settings.rate_limit:
-        limit_rate(app, settings.rate_limit)
+        limit_rate(app, settings.rate_limit, settings.rate_limit_storage)
     app.before_request(authentication.authorize)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -163,7 +164,11 @@ def _rates(text: str) -> str:
 
 
 def _rate_storage(text: str) -> str:
-    if text and not _STORAGE.fullmatch(text):
+    try:
+        valid = not text or (_STORAGE.fullmatch(text) and urlsplit(text).port != 0)
+    except ValueError:
+        valid = False
+    if not valid:
         raise ValueError(
             "the URL of a Redis or Valkey server, such as redis://:password@host:6379/0, or"
             " rediss://… with TLS"
