@@ -21,7 +21,7 @@ from databases import Databases
 from protocol.problems import Problem
 from replicas.reads import ANY, PRIMARY, Consistency
 
-HEADER, CHOICE = "Consistency-Token", "Consistency"
+CONSISTENCY_TOKEN, CONSISTENCY = "Consistency-Token", "Consistency"
 # Where the key of a write is stored: procedures_api.requests, or web.requests of the sample.
 Store = Literal["c", "s"]
 MOST_TOKENS = 8
@@ -58,14 +58,14 @@ def give_token(database: str, store: Store, key: str) -> None:
 
     @after_this_request
     def add(response: Response) -> Response:
-        response.headers[HEADER] = token
+        response.headers[CONSISTENCY_TOKEN] = token
         return response
 
 
 def asks_for_consistency(database: str) -> bool:
     """Whether this request says what its read of `database` must see, and that has replicas."""
     databases: Databases = current_app.extensions["databases"]
-    asked = HEADER in request.headers or CHOICE in request.headers
+    asked = CONSISTENCY_TOKEN in request.headers or CONSISTENCY in request.headers
     return asked and databases.has_replicas(database)
 
 
@@ -74,12 +74,12 @@ def consistency(database: str, engine: str) -> Consistency:
 
     engine: as in database.dialects. Raises Problem invalid-header.
     """
-    chosen = request.headers.get(CHOICE)
+    chosen = request.headers.get(CONSISTENCY)
     if chosen is not None:
         if chosen.strip().lower() != "primary":
-            raise Problem("invalid-header", f"{CHOICE} must be primary, or left out.")
+            raise Problem("invalid-header", f"{CONSISTENCY} must be primary, or left out.")
         return PRIMARY
-    given = request.headers.get(HEADER)
+    given = request.headers.get(CONSISTENCY_TOKEN)
     if given is None:
         return ANY
     half = current_app.config["IDEMPOTENCY_KEY_SECONDS"] // 2
@@ -134,5 +134,6 @@ def _token(matched: re.Match[str]) -> Token:
 def _refused() -> Problem:
     return Problem(
         "invalid-header",
-        f"{HEADER} must be a value that a write has sent, or up to {MOST_TOKENS} joined by commas.",
+        f"{CONSISTENCY_TOKEN} must be a value that a write has sent, or up to {MOST_TOKENS} such"
+        " values joined by commas.",
     )
