@@ -165,14 +165,7 @@ def create_app(
     app = Application(__name__, static_folder=None, template_folder="resources/html")
     # A path with an empty segment matches no route; Werkzeug's redirect would be an HTML page.
     app.url_map.merge_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
-    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
-    app.config["MAX_STORED_RESPONSE_BYTES"] = settings.max_stored_response_bytes
-    app.config["PROCEDURE_MESSAGES"] = settings.procedure_messages
-    app.config["REQUIRE_IF_MATCH"] = settings.require_if_match
-    app.config["CSV_ESCAPES_FORMULAS"] = settings.csv_formulas == "escape"
-    app.config["REQUEST_DEADLINE_SECONDS"] = settings.request_deadline_seconds
-    app.config["ROUTE_DEADLINES"] = settings.route_deadlines
+    app.config.update(_flask_config(settings))
     observer = _observer(app, settings, span_processor)
     app.wsgi_app = observer.around(app.wsgi_app)  # type: ignore[assignment, method-assign]
     databases = Databases(settings, report=_report, observe=observer.observe)
@@ -222,6 +215,20 @@ def create_app(
     return app
 
 
+def _flask_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "MAX_CONTENT_LENGTH": settings.max_request_bytes,
+        "MAX_FORM_MEMORY_SIZE": settings.max_request_bytes,
+        "MAX_STORED_RESPONSE_BYTES": settings.max_stored_response_bytes,
+        "IDEMPOTENCY_KEY_SECONDS": settings.idempotency_key_hours * 3600,
+        "PROCEDURE_MESSAGES": settings.procedure_messages,
+        "REQUIRE_IF_MATCH": settings.require_if_match,
+        "CSV_ESCAPES_FORMULAS": settings.csv_formulas == "escape",
+        "REQUEST_DEADLINE_SECONDS": settings.request_deadline_seconds,
+        "ROUTE_DEADLINES": settings.route_deadlines,
+    }
+
+
 def _before_each_request(app: Flask, settings: Settings) -> None:
     authentication = app.extensions["authentication"]
 
@@ -242,7 +249,7 @@ def _before_each_request(app: Flask, settings: Settings) -> None:
     # The rate limit comes between the two, so that it counts callers, and refused requests too.
     app.before_request(authentication.identify)
     if settings.rate_limit:
-        limit_rate(app, settings.rate_limit)
+        limit_rate(app, settings.rate_limit, settings.rate_limit_storage)
     app.before_request(authentication.authorize)
 
 

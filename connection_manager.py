@@ -32,7 +32,7 @@ from database.pooled_connection import PooledConnection
 from database.retry import retry
 from database.session import Answer, Session
 from database.single_flight import SingleFlight
-from database.statement import ResultColumn, ResultSet, Statement
+from database.statement import Guard, ResultColumn, ResultSet, Statement
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class ConnectionManager:
     connection_string: ODBC. family: the driver that completes it, "sqlserver" or "postgresql".
     tokens: the source of an access token for each connect, if the string names no user.
     pool: keyword options of database.pool.Pool. deadline_seconds: for calls without a deadline.
+    retries: False where each call is one attempt, because another database can serve it.
     observe: receives the events of database.events; it must be fast and must not raise.
     Independent of Flask. An application may create several; close() each.
     """
@@ -62,6 +63,7 @@ class ConnectionManager:
         login_timeout: float = 30.0,
         acquire_timeout: float = 10.0,
         deadline_seconds: float = 30.0,
+        retries: bool = True,
         observe: Observe = unobserved,
         **pool: Any,
     ) -> None:
@@ -71,6 +73,7 @@ class ConnectionManager:
         self._login_timeout = login_timeout
         self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
+        self._retries = retries
         self._observe = observe
         self._engine = family  # until a connection has reported its engine
         self._watchdog = DeadlineWatchdog()
@@ -122,20 +125,28 @@ class ConnectionManager:
         *,
         caller: str | None = None,
         deadline: Deadline | None = None,
+        guard: Guard | None = None,
     ) -> Answer:
         """call() for a procedure that only reads. While UNSHARED_READS identical reads are running,
         further ones share one call, which starts after all of them arrived. Raises as call() does.
+
+        guard: runs in front of the procedure; only reads with an equal guard share a call.
         """
         limit = deadline or Deadline(self._deadline_seconds)
-        answer, flight = self._flights.join((procedure, document, caller), limit)
+        answer, flight = self._flights.join((procedure, document, caller, guard), limit)
         if flight is None:
             assert answer is not None
             self._observe(SharedRead("joined"))
             return answer
         with flight:
-            flight.answer = answer = self._run(
-                procedure, limit, True, Session.call, procedure, document, limit, caller
-            )
+            if guard is None:
+                answer = self._run(
+                    procedure, limit, True, Session.call, procedure, document, limit, caller
+                )
+            else:
+                work = partial(Session.guarded_call, guard=guard)
+                answer = self._run(procedure, limit, True, work, procedure, document, limit, caller)
+            flight.answer = answer
         return answer
 
     def execute(
@@ -167,15 +178,20 @@ class ConnectionManager:
         *,
         caller: str | None = None,
         deadline: Deadline | None = None,
+        guard: Guard | None = None,
     ) -> "Rows":
         """Call a procedure that reads and returns one row per item. Returns the rows in batches.
 
-        The first batch has been fetched on return, so errors before it are raised as in call().
+        guard: runs in front of the procedure. The first batch has been fetched on return, so errors
+        before it are raised as in call().
         """
         limit = deadline or Deadline(self._deadline_seconds)
         return self._stream(
             procedure,
-            lambda session: ((), session.rows(procedure, document, limit, caller=caller)),
+            lambda session: (
+                (),
+                session.rows(procedure, document, limit, caller=caller, guard=guard),
+            ),
             limit,
         )
 
@@ -229,6 +245,10 @@ class ConnectionManager:
             return attempt()
         except DatabaseError as first:
             return self._retry(attempt, first, deadline)
+
+    def served(self, attempt: "Callable[[ConnectionManager], T]", deadline: Deadline) -> T:
+        """The result of `attempt(manager)` with this manager, as retried()."""
+        return self.retried(lambda: attempt(self), deadline)
 
     def probe(self) -> None:
         """Connect to the database and ping it, bypassing the pool and the circuit breaker.
@@ -296,6 +316,8 @@ class ConnectionManager:
         if first.kind is Kind.STALE_HANDLE:
             self._handles_survive_reset = False
             self._pool.invalidate()
+        elif not self._retries:
+            raise first
         return retry(
             attempt,
             first,
@@ -446,6 +468,8 @@ class ConnectionManager:
     def _observe_call(
         self, procedure: str, began: float, failure: BaseException | None, replayed: bool
     ) -> None:
+        if isinstance(failure, DatabaseError) and failure.kind is Kind.BEHIND:
+            return  # no failed call: another database serves the read
         seconds = time.monotonic() - began
         self._observe(Call(self.name, self._engine, procedure, began, seconds, failure, replayed))
 

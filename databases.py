@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from connection_manager import ConnectionManager
 from database.connect.connection_string import ConnectionString, ConnectionStringError
@@ -16,11 +17,18 @@ from database.events import Observe, unobserved
 from database.pool.state import PoolStats
 from embedded.cluster import API_ROLE, EmbeddedCluster
 from embedded.sample import SCRIPTS, deploy_and_fill
+from replicas.lag import History
+from replicas.reads import ReplicatedDatabase
+from replicas.replica import Replica
+from replicas.watch import PROBE_SECONDS, Watch
 from settings import ROOT, TARGETS, Settings, Target, unusable_local_dir, variable_names
 
 log = logging.getLogger(__name__)
 # The name of the embedded default, which serves both databases of the sample.
 EMBEDDED = "embedded"
+# A read does not wait longer for a replica's connection, because the primary can serve it.
+REPLICA_ACQUIRE_SECONDS = 2.0
+REPLICA_LOGIN_SECONDS = 5.0
 
 
 class Databases:
@@ -38,15 +46,21 @@ class Databases:
         self._observe = observe
         self._lock = threading.RLock()
         self._managers: dict[str, ConnectionManager] = {}
+        self._replicated: dict[str, ReplicatedDatabase] = {}
         self._cluster: EmbeddedCluster | None = None
         self._clusters: list[EmbeddedCluster] = []
         # Runs at a normal exit of the process, and when the app is garbage-collected.
-        self._closing = weakref.finalize(self, _close, self._managers, self._clusters)
+        self._closing = weakref.finalize(
+            self, _close, self._managers, self._replicated, self._clusters
+        )
 
     def open(self) -> None:
         """Start the embedded default if it serves, and make every manager; connect to none."""
         for name in self.names():
             self.manager(name)
+            replicated = self.replicated(name)
+            if replicated is not None:
+                replicated.start()
 
     def names(self) -> tuple[str, ...]:
         """Every database that is served; the embedded default is one database, EMBEDDED."""
@@ -70,6 +84,16 @@ class Databases:
             if name not in self._managers:
                 self._make(name)
             return self._managers[name]
+
+    def replicated(self, name: str) -> ReplicatedDatabase | None:
+        """A database with its replicas; None if it has none. Raises as manager() does."""
+        if name not in self._replicated and self.has_replicas(name):
+            self.manager(name)
+        return self._replicated.get(name)
+
+    def has_replicas(self, name: str) -> bool:
+        target = self._settings.targets.get(name)
+        return target is not None and bool(target.replicas)
 
     def cluster(self) -> EmbeddedCluster:
         """The embedded default, started. Raises NotConfigured if another database serves."""
@@ -103,13 +127,18 @@ class Databases:
 
     def pools(self) -> list[tuple[str, PoolStats]]:
         """The name and pool statistics of each manager made so far."""
-        return [(manager.name, manager.stats()) for manager in set(self._managers.values())]
+        managers = {*self._managers.values()}
+        for replicated in list(self._replicated.values()):
+            managers |= {replica.manager for replica in replicated.replicas}
+        return [(manager.name, manager.stats()) for manager in managers]
 
     def close(self, timeout: float = 0.0) -> None:
         """Close every manager, and stop using the embedded default. Idempotent.
 
         timeout: seconds to wait for connections that are in use.
         """
+        for replicated in self._replicated.values():
+            replicated.close(timeout)
         for manager in set(self._managers.values()):
             manager.close(timeout)
         self._closing()
@@ -126,13 +155,49 @@ class Databases:
                 f"No connection string for {name} is set: set {', '.join(variable_names(name))}"
                 " (one of them)."
             )
+        primary = self._connected(target)
+        if target.replicas:
+            self._replicated[name] = self._with_replicas(primary, target)
+        self._managers[name] = primary
+
+    def _with_replicas(self, primary: ConnectionManager, target: Target) -> ReplicatedDatabase:
+        s = self._settings
+        history = History(seconds=s.replica_max_lag_seconds, interval=PROBE_SECONDS)
+        acquire = min(s.pool_acquire_timeout_seconds, REPLICA_ACQUIRE_SECONDS)
+        login = min(s.login_timeout_seconds, REPLICA_LOGIN_SECONDS)
+        replicas = [
+            Replica(
+                self._connected(
+                    replica, retries=False, acquire_timeout=acquire, login_timeout=login
+                ),
+                place=replica.place,
+                history=history,
+                most_lag=s.replica_max_lag_seconds,
+                observe=self._observe,
+            )
+            for replica in target.replicas
+        ]
+        return ReplicatedDatabase(
+            primary,
+            replicas,
+            Watch(primary, replicas, history),
+            wait_seconds=s.replica_wait_seconds,
+            observe=self._observe,
+        )
+
+    def _connected(self, target: Target, **options: Any) -> ConnectionManager:
         try:
-            self._managers[name] = self._connect(target)
+            return self._connect(target, **options)
         except (ConnectionStringError, DriverMissing) as error:
             raise type(error)(f"{target.variable}: {error}") from None
 
-    def _connect(self, target: Target) -> ConnectionManager:
+    def _connect(self, target: Target, **options: Any) -> ConnectionManager:
         s = self._settings
+        given = {
+            "login_timeout": s.login_timeout_seconds,
+            "acquire_timeout": s.pool_acquire_timeout_seconds,
+            **options,
+        }
         return ConnectionManager(
             target.connection_string,
             family=target.driver_family,
@@ -141,15 +206,14 @@ class Databases:
             tokens=from_environment(
                 s.identity, server=server_of(ConnectionString(target.connection_string))
             ),
-            login_timeout=s.login_timeout_seconds,
             deadline_seconds=s.request_deadline_seconds,
             min_size=s.pool_min_size,
             max_size=s.pool_max_size,
             max_waiting=s.pool_max_waiting,
-            acquire_timeout=s.pool_acquire_timeout_seconds,
             max_lifetime=s.pool_max_lifetime_seconds,
             max_idle=s.pool_max_idle_seconds,
             leak_threshold=s.pool_leak_seconds or None,
+            **given,
         )
 
 
@@ -162,7 +226,14 @@ def fingerprint(*folders: Path) -> str:
     return digest.hexdigest()
 
 
-def _close(managers: dict[str, ConnectionManager], clusters: list[EmbeddedCluster]) -> None:
+def _close(
+    managers: dict[str, ConnectionManager],
+    replicated: dict[str, ReplicatedDatabase],
+    clusters: list[EmbeddedCluster],
+) -> None:
+    for database in replicated.values():
+        database.close()
+    replicated.clear()
     for manager in set(managers.values()):
         manager.close()
     managers.clear()

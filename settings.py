@@ -9,9 +9,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -22,6 +23,7 @@ from authentication.principal import read_groups, read_roles
 from authentication.schemes import ALGORITHMS, METHODS
 from authentication.sites import ANY, normal_origin
 from database.connect.connection_string import ConnectionString, ConnectionStringError
+from database.connect.translation import reading_intent
 
 ROOT = Path(__file__).resolve().parent
 # App Service puts the connection string's type in front of its name. SQLAZURE and SQL are T-SQL,
@@ -30,8 +32,12 @@ PREFIXES = ("SQLAZURECONNSTR_", "SQLCONNSTR_", "CUSTOMCONNSTR_", "POSTGRESQLCONN
 # The databases of the sample; any other name behind a prefix is an adopter's.
 TARGETS = ("WWIF", "TAXI")
 DATABASE_NAME = re.compile(r"[A-Za-z0-9_]+")
-# The ending of a variable that holds the connection string of a database's replica.
+# The ending of a variable that holds the connection strings of a database's replicas, joined by |.
+# A | within a value, such as a password, is not followed by a keyword.
 REPLICA = "_REPLICA"
+_NEXT_REPLICA = re.compile(r"\s*\|\s*(?=[A-Za-z][A-Za-z_ ]*=|[a-z][a-z0-9+]*://)")
+# The names that the package limits has for Redis, and for Valkey, which has the same protocol.
+_STORAGE = re.compile(r"(redis|rediss|redis\+unix|valkey|valkeys|valkey\+unix)://\S+")
 # The default of AUTH: suits a developer's machine, and is refused anywhere else.
 NO_CHOICE = "loopback"
 EMBEDDED_SOURCE = "embedded sample with invented data"
@@ -157,6 +163,20 @@ def _rates(text: str) -> str:
     return text
 
 
+def _rate_storage(text: str) -> str:
+    try:
+        valid = not text or (_STORAGE.fullmatch(text) and urlsplit(text).port != 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "the URL of a Redis or Valkey server, such as redis://:password@host:6379/0, or"
+            " rediss://… with TLS"
+        )
+    # One client serves both.
+    return re.sub("^valkey", "redis", text)
+
+
 def route_seconds(text: str) -> dict[str, float]:
     found = {}
     for entry in parts_of(text):
@@ -197,6 +217,7 @@ class Target:
     variable: str
     connection_string: str
     driver_family: str  # "sqlserver" or "postgresql": which driver, not which engine
+    replicas: "tuple[Target, ...]" = ()
 
     @property
     def place(self) -> str:
@@ -283,10 +304,19 @@ class Settings:
         1000,
     )
     rate_limit: str = _setting(
-        "maximum rate of a client per process, such as 100 per minute; unset: no limit",
+        "maximum rate of a client, such as 100 per minute; per process unless RATE_LIMIT_STORAGE"
+        " is set; unset: no limit",
         "",
         "rates",
         _rates,
+    )
+    rate_limit_storage: str = _setting(
+        "Redis or Valkey server that counts RATE_LIMIT for all processes and instances; unset:"
+        " each process counts for itself",
+        "",
+        "URL",
+        _rate_storage,
+        secret=True,
     )
     trusted_proxies: int = _whole(
         "number of proxies in front of the API that add to X-Forwarded-For; on App Service 1",
@@ -294,6 +324,21 @@ class Settings:
         "proxies",
         0,
         10,
+    )
+    read_scale_out: tuple[str, ...] = _setting(
+        "databases whose connection string also reaches a read-only replica, by"
+        " ApplicationIntent=ReadOnly (Azure SQL, availability groups), such as ERP,WWIF",
+        "",
+        "databases",
+        words(),
+    )
+    replica_wait_seconds: float = _seconds(
+        "longest wait of a read with a Consistency-Token for a replica to have that write; then"
+        " the primary serves it",
+        "0.5",
+    )
+    replica_max_lag_seconds: float = _seconds(
+        "lag above which a replica serves no reads without a Consistency-Token", "10", least=0.1
     )
     exposed_schemas: tuple[tuple[str, str], ...] = _setting(
         "schemas whose procedures become routes, such as api,ERP:sales; ERP:sales is the schema"
@@ -487,7 +532,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(
         **values,
         warnings=(*warnings, *unused_connection_strings(environ)),
-        targets={name: found for name in _names(environ) if (found := _target(environ, name))},
+        targets=_targets(environ, values["read_scale_out"]),
         on_app_service=bool(environ.get("WEBSITE_SITE_NAME")),
         easyauth_enabled=bool(environ.get("WEBSITE_SITE_NAME"))
         and environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
@@ -535,6 +580,7 @@ def unused_connection_strings(environ: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like a connection string but has no prefix, and for
     each database whose name is close to one of the sample's."""
     used = {variable for name in _names(environ) for variable in variable_names(name)}
+    used |= {variable + REPLICA for variable in used}
     return [
         f"{variable} names the database {name}; the sample's is {near[0]}."
         for name in _names(environ)
@@ -602,6 +648,61 @@ def _names(environ: Mapping[str, str]) -> list[str]:
     return [*TARGETS, *sorted(found.difference(TARGETS))]
 
 
+def _targets(environ: Mapping[str, str], scaled_out: Iterable[str]) -> dict[str, Target]:
+    """The configured databases by name, each with its replicas."""
+    targets = {name: found for name in _names(environ) if (found := _target(environ, name))}
+    for variable, text in environ.items():
+        prefix = next((p for p in PREFIXES if variable.startswith(p)), None)
+        if prefix is None or not variable.endswith(REPLICA) or not text.strip():
+            continue
+        name = variable.removeprefix(prefix).removesuffix(REPLICA)
+        target = targets.get(name)
+        if target is None:
+            raise SettingsError(
+                f"{variable} is set, but no connection string of {name}, whose replica it names:"
+                f" set {prefix}{name} too."
+            )
+        if target.replicas:
+            others = target.replicas[0].variable
+            raise SettingsError(
+                f"Set one of {others} and {variable}, not both; join several replicas by |."
+            )
+        family = _family(variable, text)
+        if family != target.driver_family:
+            raise SettingsError(
+                f"{variable} is for {family}, and {target.variable} for {target.driver_family}:"
+                " a replica has the engine of its primary."
+            )
+        texts = _NEXT_REPLICA.split(text.strip())
+        replicas = tuple(
+            Target(f"{name}-replica-{number}", variable, one, family)
+            for number, one in enumerate(texts, 1)
+        )
+        targets[name] = replace(target, replicas=replicas)
+    for name in scaled_out:
+        targets[name] = _scaled_out(targets, name)
+    return targets
+
+
+def _scaled_out(targets: Mapping[str, Target], name: str) -> Target:
+    """The database `name` with its own connection string, for reading, as one more replica."""
+    target = targets.get(name)
+    if target is None or target.driver_family != "sqlserver":
+        usable = ", ".join(n for n, t in targets.items() if t.driver_family == "sqlserver")
+        raise SettingsError(
+            f"READ_SCALE_OUT names {name}, which is no SQL Server database of this API:"
+            f" use {usable or 'none'}; the replica of a PostgreSQL is a connection string,"
+            f" POSTGRESQLCONNSTR_<name>{REPLICA}."
+        )
+    try:
+        text = reading_intent(target.connection_string)
+    except ConnectionStringError:
+        text = target.connection_string  # making the ConnectionManager reports the fault
+    number = len(target.replicas) + 1
+    one = Target(f"{name}-replica-{number}", "READ_SCALE_OUT", text, "sqlserver")
+    return replace(target, replicas=(*target.replicas, one))
+
+
 def _target(environ: Mapping[str, str], name: str) -> Target | None:
     named = [v for v in variable_names(name) if environ.get(v, "").strip()]
     if not named:
@@ -609,10 +710,14 @@ def _target(environ: Mapping[str, str], name: str) -> Target | None:
     if len(named) > 1:
         raise SettingsError(f"Set one of {' and '.join(named)}, not both: they name {name} twice.")
     text = environ[named[0]].strip()
-    postgresql = named[0].startswith("POSTGRESQL")
-    if named[0].startswith("CUSTOM"):
+    return Target(name, named[0], text, _family(named[0], text))
+
+
+def _family(variable: str, text: str) -> str:
+    postgresql = variable.startswith("POSTGRESQL")
+    if variable.startswith("CUSTOM"):
         postgresql = "postgres" in text.lower() or "psqlodbc" in text.lower()
-    return Target(name, named[0], text, "postgresql" if postgresql else "sqlserver")
+    return "postgresql" if postgresql else "sqlserver"
 
 
 def _check(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from catalog.procedure import Parameter, Procedure
 from catalog.types import Column, Kind
-from database.statement import Statement
+from database.statement import Guard, Statement
 
 # Created by sql/keys/.
 KEY_TABLE = "procedures_api.requests"
@@ -20,6 +20,8 @@ KEY_TABLE = "procedures_api.requests"
 REPLAY_COLUMN = "procedures_api_replay"
 # The number that the batch throws when a procedure returns with the transaction count changed.
 TRANSACTION_BROKEN = 59266
+# The number that the guard of a read throws on a replica that lacks a write.
+BEHIND = 59267
 # The SQLSTATE by which PostgreSQL reports a known key.
 KEY_KNOWN = "KEY01"
 CURSOR = "procedures_api_rows"
@@ -82,6 +84,25 @@ def delete_expired_keys(engine: str, hours: int) -> Statement:
             (-hours,),
         )
     return Statement("SELECT procedures_api.delete_expired(?)", (hours,))
+
+
+def require_key(engine: str, key: str, since: str) -> Guard:
+    """Raises Kind.BEHIND unless `key` is stored here, by a write after `since` (ISO 8601, UTC)."""
+    if engine == "sqlserver":
+        return Guard(
+            f"IF NOT EXISTS (SELECT 1 FROM {KEY_TABLE} WHERE {_IS_KEY}"
+            " AND CreatedAt > CAST(? AS datetime2(0)))"
+            f" THROW {BEHIND}, N'The write is not here yet.', 1; ",
+            (key, since),
+        )
+    return Guard("SELECT procedures_api.require_key(?, ?);", (key, f"{since}Z"), results=1)
+
+
+def require_sample_key(engine: str, key: str, since: str) -> Guard:
+    """require_key() for a write by one of the sample's procedures, which keep keys themselves."""
+    if engine == "sqlserver":
+        return Guard("EXEC web.require_request ?, ?; ", (key, since))
+    return Guard("SELECT web.require_request(?, ?);", (key, f"{since}Z"), results=1)
 
 
 def key_table_usable(engine: str) -> str:

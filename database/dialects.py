@@ -14,7 +14,7 @@ from typing import Any
 import pyodbc
 
 from database.errors import DatabaseError, Kind
-from database.statement import ResultColumn, Statement, columns_of
+from database.statement import Guard, ResultColumn, Statement, columns_of
 
 # msodbcsql.h: SQL_COPT_SS_RESET_CONNECTION, SQL_RESET_YES.
 RESET_CONNECTION, RESET_YES = 1246, 1
@@ -63,6 +63,10 @@ class SqlServer:
             return f"{SET_CALLER_T_SQL} EXEC {procedure} ?"
         return f"EXEC {procedure} ?"
 
+    def call(self, procedure: str, document: str) -> Statement:
+        """The call of a procedure with one document, for with_session()."""
+        return Statement(f"EXEC {procedure} ?", (document,))
+
     def bind(self, cursor: pyodbc.Cursor, *, with_caller: bool = False) -> None:
         cursor.setinputsizes([NVARCHAR_CALLER, NVARCHAR_MAX] if with_caller else [NVARCHAR_MAX])
 
@@ -86,11 +90,20 @@ class SqlServer:
         connection.add_output_converter(pyodbc.SQL_GUID, _uniqueidentifier)
 
     def rows(
-        self, cursor: pyodbc.Cursor, procedure: str, document: str, caller: str | None = None
+        self,
+        cursor: pyodbc.Cursor,
+        procedure: str,
+        document: str,
+        caller: str | None = None,
+        guard: Guard | None = None,
     ) -> Iterator[list[str]]:
         """The first column of each row, in batches, as the server sends them."""
-        statement = self.call_text(procedure, with_caller=caller is not None)
-        cursor.execute(statement, *parameters(document, caller))
+        statement = self.call(procedure, document)
+        if guard is not None:
+            statement = guard.before(statement)
+        text, values, _ = self.with_session(statement, caller)
+        self.bind_values(cursor, values, with_caller=caller is not None)
+        cursor.execute(text, *values)
         while True:
             while cursor.description is not None and (rows := cursor.fetchmany(FETCH_ROWS)):
                 yield [row[0] for row in rows]
@@ -182,20 +195,30 @@ class PostgreSQL:
     def convert_values(self, connection: pyodbc.Connection) -> None:
         """Nothing: catalog/statements.py casts what psqlodbc would return otherwise."""
 
+    def call(self, procedure: str, document: str) -> Statement:
+        """As SqlServer.call."""
+        schema, name = procedure.split(".")
+        return Statement(f'SELECT * FROM {schema}."{name}"(?)', (document,))
+
     def rows(
-        self, cursor: pyodbc.Cursor, procedure: str, document: str, caller: str | None = None
+        self,
+        cursor: pyodbc.Cursor,
+        procedure: str,
+        document: str,
+        caller: str | None = None,
+        guard: Guard | None = None,
     ) -> Iterator[list[str]]:
         """As SqlServer.rows. PostgreSQL materializes a function's result before the first row; the
         twin `<name>_rows` opens a cursor instead, which needs a transaction."""
         schema, name = procedure.split(".")
         cursor.connection.autocommit = False
-        statement = f'SELECT {schema}."{name}_rows"(?)'
-        if caller is None:
-            cursor.execute(f"{FORGET};{statement}", document)
-        else:
-            cursor.execute(f"{FORGET};{SET_CALLER};{statement}", caller, document)
+        statement = Statement(f'SELECT {schema}."{name}_rows"(?)', (document,))
+        if guard is not None:
+            statement = guard.before(statement)
+        text, values, skip = self.with_session(statement, caller)
+        cursor.execute(text, *values)
+        for _ in range(1 + skip):  # RESET ALL, then the sets to skip
             cursor.nextset()
-        cursor.nextset()
         fetch = f'FETCH {FETCH_ROWS} FROM "{cursor.fetchval()}"'
         while rows := cursor.execute(fetch).fetchall():
             yield [row[0] for row in rows]
@@ -290,11 +313,6 @@ def _postgresql_call(procedure: str, with_caller: bool) -> str:
 
 
 DIALECTS = (SqlServer(), PostgreSQL())
-
-
-def parameters(document: str, caller: str | None) -> tuple[str, ...]:
-    """The values of call_text's statement, in its order."""
-    return (document,) if caller is None else (caller, document)
 
 
 def dialect_of(connection: pyodbc.Connection) -> SqlServer | PostgreSQL:

@@ -47,6 +47,7 @@ class Kind(Enum):
     NOT_OPEN = "database not open"
     CONTENTION = "deadlock or conflict"
     FULL = "no space left"
+    BEHIND = "write not replicated yet"
     STALE_HANDLE = "prepared statement forgotten"
     TIMED_OUT = "statement timed out"
     CANCELLED = "statement cancelled"
@@ -131,6 +132,8 @@ SQL_SERVER: dict[int, Rule] = {
     # Nested in the transaction of a write: rolled back, committed, or doomed by the procedure.
     # 59266 is raised by the batch itself (catalog.statements).
     **_rules(Kind.TRANSACTION, "sql", 266, 3902, 3903, 3915, 3916, 3930, 3998, 59266),
+    # The guard in front of a replica's read (catalog.statements, sql/azure-sql).
+    **_rules(Kind.BEHIND, "own", 59267),
     # Babelfish: any error that T-SQL has no number for.
     **_rules(Kind.UNKNOWN, "odbc", 33557097),
 }
@@ -154,6 +157,8 @@ SQLSTATES: dict[str, Rule] = {
     **_rules(Kind.FAULTY, "pg", "P0", "21", "42601", "42702", "42725", "42804"),
     # sql/keys/postgresql/: the key of a write is known.
     **_rules(Kind.CONSTRAINT, "own", "KEY01"),
+    # The key of a write has not reached this replica.
+    **_rules(Kind.BEHIND, "own", "KEY02"),
     **_rules(Kind.LOST, "odbc", "08S01", "08003", "08007", "HYT01", "IMC06"),
     **_rules(Kind.UNREACHABLE, "odbc", "08001", "08004", "08006", "08000"),
     **_rules(Kind.MISCONFIGURED, "odbc", "01000", "IM002", "IM003", "FA005", "01S00", "IM012"),

@@ -94,6 +94,27 @@ class ToolCall(NamedTuple):
     status: int
 
 
+class RoutedRead(NamedTuple):
+    """A read of a database with replicas was served. served_by: "replica" or "primary".
+
+    reason: of a replica "current" or "waited" (for the write of the Consistency-Token); of the
+    primary "required" (by the client, or because the procedure writes), "behind" (no replica had
+    the write in time) or "unavailable" (no replica serves reads).
+    """
+
+    database: str
+    served_by: str
+    reason: str
+
+
+class ReplicaProbed(NamedTuple):
+    """A replica's state was determined. lag: in seconds, None where unknown."""
+
+    replica: str
+    ready: bool
+    lag: float | None
+
+
 Observation = (
     Checkout
     | Usage
@@ -105,6 +126,8 @@ Observation = (
     | TokenRequested
     | SharedRead
     | ToolCall
+    | RoutedRead
+    | ReplicaProbed
 )
 Observe = Callable[[Observation], None]
 

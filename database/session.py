@@ -10,7 +10,7 @@ import pyodbc
 from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
-from database.statement import ResultColumn, ResultSet, Statement, columns_of
+from database.statement import Guard, ResultColumn, ResultSet, Statement, columns_of
 
 T = TypeVar("T")
 # Prepared statements that a connection keeps; the least recently used one is closed first.
@@ -93,8 +93,29 @@ class Session:
             raise DeadlineExceeded(CANCELLED)
         return answer
 
+    def guarded_call(
+        self, procedure: str, document: str, deadline: Deadline, caller: str | None, guard: Guard
+    ) -> Answer:
+        """call() behind `guard`, in the same round trip."""
+        statement = guard.before(self._dialect.call(procedure, document))
+        text, values, skip = self._dialect.with_session(statement, caller)
+        cursor = self._begin(deadline, text, with_caller=None)
+        self._dialect.bind_values(cursor, values, with_caller=caller is not None)
+
+        def run() -> Answer:
+            cursor.execute(text, *values)
+            return _read(cursor, skip)
+
+        return self.watched(run, deadline, cursor)
+
     def rows(
-        self, procedure: str, document: str, deadline: Deadline, *, caller: str | None = None
+        self,
+        procedure: str,
+        document: str,
+        deadline: Deadline,
+        *,
+        caller: str | None = None,
+        guard: Guard | None = None,
     ) -> Iterator[list[str]]:
         """Call a procedure that returns a row for each item: batches of JSON texts, the first one
         already fetched.
@@ -104,8 +125,8 @@ class Session:
         connection must be evicted.
         """
         allowed = deadline.remaining()
-        cursor = self._begin(deadline, with_caller=caller is not None)
-        batches = self._dialect.rows(cursor, procedure, document, caller)
+        cursor = self._begin(deadline, with_caller=None)
+        batches = self._dialect.rows(cursor, procedure, document, caller, guard)
         first = self.watched(lambda: next(batches, None), deadline, cursor)
         later = self._later(batches, cursor, allowed)
         return later if first is None else itertools.chain([first], later)
@@ -273,9 +294,10 @@ def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
 
 
-def _read(cursor: pyodbc.Cursor) -> Answer:
-    """The first result set; all of them are read: only nextset() shows an error after the rows."""
-    while cursor.description is None:
+def _read(cursor: pyodbc.Cursor, skip: int = 0) -> Answer:
+    """The first result set after `skip`; all are read: only nextset() shows an error after rows."""
+    while cursor.description is None or skip:
+        skip -= cursor.description is not None
         if not cursor.nextset():
             return Answer("")
     description = cursor.description

@@ -18,6 +18,32 @@ class Statement(NamedTuple):
     alone: bool = False
 
 
+class Guard(NamedTuple):
+    """Statements that go in front of a read, in the same batch; one that raises ends the batch.
+
+    text: ends with a semicolon. results: the result sets that it returns.
+    """
+
+    text: str
+    values: tuple[Any, ...]
+    results: int = 0
+
+    def before(self, statement: Statement) -> Statement:
+        """`statement` behind this guard, in one round trip. It must not be `alone`."""
+        assert not statement.alone
+        return statement._replace(
+            text=self.text + statement.text,
+            values=(*self.values, *statement.values),
+            skip=self.results + statement.skip,
+        )
+
+    def then(self, other: "Guard") -> "Guard":
+        """Both guards."""
+        return Guard(
+            self.text + other.text, (*self.values, *other.values), self.results + other.results
+        )
+
+
 class ResultColumn(NamedTuple):
     """A column as the driver describes it. type: the Python class of its values."""
 

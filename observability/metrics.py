@@ -6,6 +6,7 @@ keeps its numbers in a file of that folder, and the worker that serves /metrics 
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import threading
@@ -24,7 +25,9 @@ from database.events import (
     Checkout,
     CircuitBreakerOpened,
     Connect,
+    ReplicaProbed,
     Retry,
+    RoutedRead,
     SharedRead,
     TokenRequested,
     ToolCall,
@@ -43,7 +46,7 @@ RETIRED = ("evicted", "lost", "expired", "validation_failures", "invalidated", "
 assert {f"{reason}_total" for reason in RETIRED} < {field.name for field in fields(PoolStats)}
 
 Pools = Callable[[], Iterable[tuple[str, PoolStats]]]
-_Mode = Literal["livesum", "max"]
+_Mode = Literal["livesum", "livemin", "livemax", "max"]
 
 
 _process = {"id": os.getpid()}
@@ -130,6 +133,20 @@ class Metrics:
         self._tools = self._counter(
             "mcp_tool_calls", "Calls of tools, by their operation's status.", "tool", "status"
         )
+        self._routed = self._counter(
+            "db_routed_reads",
+            "Reads of databases with replicas, by where and why.",
+            *("database", "served_by", "reason"),
+        )
+        self._replica_ready = self._gauge(
+            "db_replica_ready", "1 if the replica serves reads, else 0.", "replica", mode="livemin"
+        )
+        self._replica_lag = self._gauge(
+            "db_replica_lag_seconds",
+            "Seconds that the replica is behind at most; NaN where unknown.",
+            "replica",
+            mode="livemax",
+        )
         self._gauge("build_info", "Always 1.", "version", "python", mode="max").labels(
             version or "unknown", platform.python_version()
         ).set(1)
@@ -143,6 +160,8 @@ class Metrics:
             TokenRequested: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
             ToolCall: lambda e: self._tools.labels(e.tool, e.status).inc(),
             SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
+            RoutedRead: lambda e: self._routed.labels(e.database, e.served_by, e.reason).inc(),
+            ReplicaProbed: self._probed,
         }
 
     @property
@@ -239,6 +258,10 @@ class Metrics:
             self._failures.labels(event.database, kind_of(event.failure)).inc()
         elif event.replayed:
             self._replays.labels(event.database).inc()
+
+    def _probed(self, event: ReplicaProbed) -> None:
+        self._replica_ready.labels(event.replica).set(event.ready)
+        self._replica_lag.labels(event.replica).set(math.nan if event.lag is None else event.lag)
 
     def _batched(self, metric: Histogram, database: str) -> BatchedHistogram:
         try:

@@ -16,8 +16,10 @@ from operations import catalog_openapi
 from operations.names import operation_id, unique
 from operations.openapi_parts import (
     CLOSED_PROBLEMS,
+    CONSISTENCY_TOKEN_GIVEN,
     IF_MATCH,
     Json,
+    consistency_headers,
     content_of,
     header,
     idempotency_key_header,
@@ -28,6 +30,7 @@ from operations.openapi_parts import (
 from operations.operation import Operation
 from operations.response_models import Document, ProblemDetails
 from protocol.authorization import group_of
+from protocol.consistency import CONSISTENCY_TOKEN
 from protocol.formats import JSON, NDJSON
 from protocol.validation import FORM_FIELD, FORMS
 
@@ -117,6 +120,7 @@ def listed(app: Flask, catalog: Collection[CatalogOperation] = ()) -> list[Liste
 def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document:
     """The document of all operations that `app` serves, with those of `catalog`."""
     found = listed(app, catalog)
+    has_replicas = app.extensions["databases"].has_replicas
     schemas = _Schemas(one.source.operation for one in found if isinstance(one.source, Declared))
     schemes = {name: SCHEMES[name] for name in app.extensions["authentication"].names}
     paths: dict[str, Json] = defaultdict(dict)
@@ -128,15 +132,20 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
         tag: Json = {"name": one.tag}
         if isinstance(source, Declared):
             tag["description"] = _tag_of(source.resource)[1]
+            replicated = has_replicas(getattr(source.resource, "database", ""))
             described = {
                 "description": source.operation.description,
                 **_taken(one.method, source.operation, schemas),
                 "responses": _given(source, schemas, closed=closed),
             }
+            if replicated:
+                _add_consistency(described, reads=one.method == "get")
         else:
             described = catalog_openapi.described(
                 source, one.operation_id, schemas.named, closed=closed
             )
+            if has_replicas(source.called.database) and source.idempotent:
+                _add_consistency(described, reads=source.reads)
         described["description"] = _with_aliases(described["description"], one.aliases)
         tags.setdefault(one.tag, tag)
         paths[one.path][one.method] = {
@@ -159,6 +168,17 @@ def document(app: Flask, catalog: Collection[CatalogOperation] = ()) -> Document
             **({"securitySchemes": schemes} if schemes else {}),
         },
     }
+
+
+def _add_consistency(described: Json, *, reads: bool) -> None:
+    """The headers of consistency, for an operation of a database that has replicas."""
+    if reads:
+        described.setdefault("parameters", []).extend(consistency_headers())
+        return
+    sent = response_headers({CONSISTENCY_TOKEN: CONSISTENCY_TOKEN_GIVEN})["headers"]
+    for status, response in described["responses"].items():
+        if status.startswith("2"):
+            response["headers"] = {**response.get("headers", {}), **sent}
 
 
 def path_of(rule: str) -> str:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from protocol.consistency import CONSISTENCY, CONSISTENCY_TOKEN, MOST_TOKENS, TOKEN
 from protocol.formats import ARROW, JSON
 from protocol.idempotency import IDEMPOTENCY_KEY
 from protocol.problems import MEDIA_TYPE, PROBLEM_TYPES
@@ -26,6 +27,29 @@ def idempotency_key_header() -> Json:
         "Repeating a request with the same key returns the first response; the write is done once.",
         {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
     )
+
+
+# Of a write to a database that has replicas.
+CONSISTENCY_TOKEN_GIVEN = "Names this write; a read that sends it sees the write."
+
+
+def consistency_headers() -> list[Json]:
+    """The headers of a read from a database that has replicas."""
+    token = TOKEN.pattern
+    return [
+        header(
+            CONSISTENCY_TOKEN,
+            "The value that a write has sent, or several joined by commas: the response is not"
+            " older than these writes. Without it the response may come from a replica that is a"
+            " few seconds behind.",
+            {"type": "string", "pattern": f"^{token}( *, *{token}){{0,{MOST_TOKENS - 1}}}$"},
+        ),
+        header(
+            CONSISTENCY,
+            "`primary` makes the primary serve the request, which has every write.",
+            {"type": "string", "enum": ["primary"]},
+        ),
+    ]
 
 
 def request_timeout_header() -> Json:

@@ -114,6 +114,23 @@ class Live(_Answer):
     status: Literal["live"]
 
 
+class ReplicaState(_Answer):
+    """Whether a replica serves reads, and by how many seconds it is behind at most."""
+
+    name: str
+    state: Literal[
+        "ready",
+        "checking",
+        "lagging",
+        "resuming",
+        "login refused",
+        "unreachable",
+        "promoted",
+        "another database",
+    ]
+    lag_seconds: float | None
+
+
 class DatabaseState(_Answer):
     """The result of the last probe of a database, with its duration and its age."""
 
@@ -123,6 +140,7 @@ class DatabaseState(_Answer):
     latency_ms: float | None
     age_seconds: float | None
     source: str
+    replicas: list[ReplicaState] = ABSENT
 
 
 class Ready(_Answer):

@@ -12,6 +12,7 @@ EXPOSED_HEADERS = [
     "Link",
     "Location",
     "Idempotency-Replayed",
+    "Consistency-Token",
     "Retry-After",
     "X-Request-ID",
     "Age",

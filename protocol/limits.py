@@ -1,13 +1,13 @@
-"""Limits of this process: concurrent streams, the time of a body, and the rate of a client."""
+"""Limits: concurrent streams and the time of a body, in this process, and the rate of a client."""
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 UNREADABLE = (OSError, ParseException, ClientDisconnected)
 # The smallest network that a site gets (RFC 6177, section 2): one client may own all its addresses.
 CLIENT_BITS = 64
+# A request waits this long for the storage of rate limits, then all are counted in this process
+# until the storage answers again.
+STORAGE_SECONDS = 2.0
 
 
 class StreamLimit:
@@ -96,31 +99,53 @@ class BodyTime:
             raise Problem("invalid-json", "The body is incomplete or malformed.") from None
 
 
-def limit_rate(app: Flask, limits: str) -> None:
+def limit_rate(app: Flask, limits: str, storage: str = "") -> None:
     """Answer 429 to a client whose requests exceed `limits`; open routes are not counted.
 
-    limits: such as "100 per minute". Requests are counted in the memory of this process: with N
-    processes a client gets up to N times as much.
+    limits: such as "100 per minute". storage: the URL of a Redis server, where all processes and
+    instances count together. Without it, and while it does not answer, each process counts in its
+    own memory: with N processes a client then gets up to N times as much.
     """
     # Imported here, because the extension takes longer to import than Flask.
-    from flask_limiter import Limiter
+    from flask_limiter import Limiter, RateLimitExceeded
 
+    shared: dict[str, Any] = {}
+    if storage:
+        shared = {
+            "storage_options": {
+                "socket_connect_timeout": STORAGE_SECONDS,
+                "socket_timeout": STORAGE_SECONDS,
+            },
+            "in_memory_fallback_enabled": True,
+            # Of several requests that find the storage gone at once, all but one are not counted.
+            "swallow_errors": True,
+        }
     limiter = Limiter(
         client,
         application_limits=[limits],
-        storage_uri="memory://",
+        storage_uri=storage or "memory://",
         strategy="sliding-window-counter",
-        on_breach=_refuse_rate,
+        **shared,
     )
     limiter.request_filter(lambda: group_of_request() is None)
     limiter.init_app(app)
 
+    # Not as on_breach: the extension takes any error of that for a failure of its storage.
+    @app.errorhandler(RateLimitExceeded)
+    def refuse(_: RateLimitExceeded) -> Response:
+        assert limiter.current_limit is not None
+        return _refused_rate(limiter.current_limit).response()
 
-def _refuse_rate(breached: "RequestLimit") -> NoReturn:
-    raise Problem(
+
+def _refused_rate(breached: "RequestLimit") -> Problem:
+    retry_after = 1.0
+    # The storage, which is queried here, may have failed since.
+    with contextlib.suppress(Exception):
+        retry_after = max(retry_after, breached.reset_at - time.time())
+    return Problem(
         "too-many-requests",
         f"The rate limit is {breached.limit}; try again later.",
-        retry_after=max(1.0, breached.reset_at - time.time()),
+        retry_after=retry_after,
     )
 
 

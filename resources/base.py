@@ -13,9 +13,11 @@ from database.session import Answer
 from databases import Databases
 from protocol.authorization import caller_claims
 from protocol.conditional import if_match
+from protocol.consistency import consistency, give_token
 from protocol.formats import compact, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
+from replicas.reads import Reads
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ProcedureResource(Resource):
 
     def read(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that reads; identical concurrent reads may share one call."""
-        return self._manager().read(
+        return reads_of(self.database).read(
             self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
         )
 
@@ -72,23 +74,37 @@ class ProcedureResource(Resource):
             # response; a genuine conflict is raised again.
             answer = self.call(keyed)
         current_app.extensions["key_cleaner"].after_write(self._manager())
+        give_token(self.database, "s", key)
         return answer
 
     def stream(
         self, document: dict[str, Any], *, media_type: str, fields: Mapping[str, Any]
     ) -> Response:
         """Call a procedure that reads, and stream its rows as they arrive."""
-        manager = self._manager()
+        reads = reads_of(self.database)
         text = compact({**document, "rows": True})
         caller = caller_claims()
         rows = current_app.extensions["stream_limit"].begin(
-            lambda: manager.stream(self.procedure, text, caller=caller, deadline=g.deadline)
+            lambda: reads.stream(self.procedure, text, caller=caller, deadline=g.deadline)
         )
         return streamed(rows, media_type, fields)
 
     def _manager(self) -> ConnectionManager:
         databases: Databases = current_app.extensions["databases"]
         return databases.manager(self.database)
+
+
+def reads_of(database: str) -> ConnectionManager | Reads:
+    """What serves this request's reads of `database`: its primary, or its replicas too.
+
+    Raises Problem invalid-header, NotConfigured.
+    """
+    databases: Databases = current_app.extensions["databases"]
+    manager = databases.manager(database)
+    replicated = databases.replicated(database)
+    if replicated is None:
+        return manager
+    return replicated.reads(consistency(database, manager.engine))
 
 
 def json_response(answer: Answer, status: int = 200, **headers: str) -> Response:

@@ -112,9 +112,21 @@ class Readiness:
         states = {name: probe.state() for name, probe in self._probes.items()}
         # The route is open; only callers with `operate` see the names of servers.
         sources = self._databases.sources(with_place=opens("operate"))
-        states = {n: {**state, "source": sources[n]} for n, state in states.items()}
+        states = {
+            n: {**state, "source": sources[n], **_replicas_of(self._databases, n)}
+            for n, state in states.items()
+        }
         ready = all(s["state"] in ("ready", NOT_CONFIGURED) for s in states.values())
         return {"status": "ready" if ready else "not ready", "databases": states}
+
+
+def _replicas_of(databases: Databases, name: str) -> dict[str, Any]:
+    """The member `replicas` of a database that has some. They never make the API not ready."""
+    if not databases.has_replicas(name):
+        return {}
+    replicated = databases.replicated(name)
+    assert replicated is not None
+    return {"replicas": replicated.report()}
 
 
 def _check(databases: Databases, name: str) -> None:

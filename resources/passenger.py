@@ -6,7 +6,7 @@ SQLAlchemy is optional. Without it the route answers 501, and all other routes w
 from importlib.util import find_spec
 from typing import Any
 
-from flask import Response, current_app, g, request, url_for
+from flask import Response, g, request, url_for
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
@@ -18,6 +18,7 @@ from operations.response_models import PassengerAnswer
 from operations.row_fields import row_fields
 from protocol.formats import MEDIA_TYPES, compact, wanted_format, whole
 from protocol.problems import Problem
+from resources.base import reads_of
 
 
 def installed() -> bool:
@@ -43,9 +44,9 @@ class Passengers(Resource):
                 "This route requires the package SQLAlchemy, which is not installed.",
             )
         media_type = wanted_format(query.format)
-        manager = current_app.extensions["databases"].manager(self.database)
         deadline = g.deadline
-        rows = manager.retried(lambda: _page(query, manager, deadline), deadline)
+        reads = reads_of(self.database)
+        rows = reads.served(lambda manager: _page(query, manager, deadline), deadline)
         page = [compact(row) for row in rows[: query.limit]]
         response = whole(page, media_type, row_fields(PassengerAnswer))
         if len(rows) > query.limit:

@@ -19,6 +19,8 @@ from operations.result_body import ContractBreach, ResultBody, result_body
 from protocol.authorization import caller_claims
 from protocol.formats import JSON
 from protocol.problems import Problem
+from replicas.reads import Reads
+from resources.base import reads_of
 
 log = logging.getLogger(__name__)
 # Outside of it an ETag would end its quotes, or its header.
@@ -39,13 +41,25 @@ class Call(NamedTuple):
     def statement(self, key: RequestKey | None = None) -> Statement:
         return statements.call(self.procedure, self.values, key=key, rows_as_json=True)
 
-    def execute(self, statement: Statement, *, repeatable: bool = True) -> list[ResultSet]:
-        """Run `statement`, for this request's caller and within its deadline.
+    def read(self) -> list[ResultSet]:
+        """Call a procedure that only reads, on a replica if one may serve it.
 
-        Raises what ConnectionManager.execute() does.
+        Raises as execute() does.
+        """
+        return self.execute(self.statement(), on=reads_of(self.procedure.database))
+
+    def execute(
+        self,
+        statement: Statement,
+        *,
+        repeatable: bool = True,
+        on: ConnectionManager | Reads | None = None,
+    ) -> list[ResultSet]:
+        """Run `statement`, for this request's caller and within its deadline; on: the primary if
+        None. Raises what ConnectionManager.execute() does.
         """
         try:
-            return self.manager.execute(
+            return (on or self.manager).execute(
                 self.procedure.qualified,
                 statement,
                 caller=caller_claims(),

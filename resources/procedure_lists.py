@@ -19,6 +19,7 @@ from protocol.formats import ARROW, CSV, JSON, NDJSON, alike, streamed_bytes
 from protocol.limits import StreamLimit
 from protocol.problems import Problem
 from protocol.rows import UnusableColumns, csv_text, json_objects, names_of
+from resources.base import reads_of
 from resources.procedure_calls import Call
 
 Batches = Iterator[list[Any]]
@@ -44,7 +45,7 @@ def list_response(call: Call, media_type: str) -> Response:
         call.procedure, call.values, rows_as_json=media_type in (JSON, NDJSON), open_cursor=True
     )
     caller, deadline = caller_claims(), g.deadline
-    rows = call.manager.stream_rows(
+    rows = reads_of(call.procedure.database).stream_rows(
         call.procedure.qualified, statement, caller=caller, deadline=deadline
     )
     try:

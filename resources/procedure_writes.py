@@ -7,9 +7,9 @@ from typing import Any
 from flask import Response, current_app, request
 
 from catalog import statements
-from catalog.operation import Operation
 from catalog.statements import KEY_KNOWN, REPLAY_COLUMN, RequestKey
 from database.errors import DatabaseError
+from protocol.consistency import give_token
 from protocol.formats import JSON
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
@@ -38,13 +38,14 @@ def _keyed(call: Call) -> Response:
     except DatabaseError as error:
         if error.sqlstate == KEY_KNOWN:
             (stored,) = call.execute(statements.find_response(call.procedure, key.key))
-            return _replay(call.operation, key, stored.rows[0])
+            return _replay(call, key, stored.rows[0])
         if not (error.duplicate and call.procedure.engine == "sqlserver"):
             raise
         # Where HOLDLOCK locks no range (Babelfish), a twin's key is a duplicate instead of a wait.
         results = call.execute(statement)
     if results and results[0].columns[0].name == REPLAY_COLUMN:
-        return _replay(call.operation, key, results[0].rows[0][1:])
+        return _replay(call, key, results[0].rows[0][1:])
+    give_token(call.procedure.database, "c", key.key)
     try:
         response = call.response(results)
     except Problem as problem:
@@ -87,12 +88,13 @@ def _keep(call: Call, key: RequestKey, response: Response) -> None:
     current_app.extensions["key_cleaner"].after_catalog_write(call.manager)
 
 
-def _replay(operation: Operation, key: RequestKey, stored: Any) -> Response:
+def _replay(call: Call, key: RequestKey, stored: Any) -> Response:
     stored_digest, status, headers, text = stored
     if stored_digest.strip() != key.digest:
         raise Problem(
             "procedure-error", "Idempotency-Key was used with another request.", status=422
         )
+    give_token(call.procedure.database, "c", key.key)
     replay = {"Idempotency-Replayed": "true"}
     if status is not None and text is not None:
         response = Response(text, status, {**json.loads(headers or "{}"), **replay})
@@ -103,5 +105,5 @@ def _replay(operation: Operation, key: RequestKey, stored: Any) -> Response:
         replay["Link"] = f'<{request.base_url}>; rel="related"'
     detail = "The write was done before. Its response was not stored."
     body = json.dumps({"detail": detail})
-    known = status if status is not None and status != 204 else operation.status
+    known = status if status is not None and status != 204 else call.operation.status
     return Response(body, known, replay, mimetype=JSON)

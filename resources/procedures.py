@@ -63,7 +63,7 @@ def serve(match: Match) -> Response:
         return write_response(call)
     if streams(operation):
         return list_response(call, media_type)
-    return call.response(call.execute(call.statement()))
+    return call.response(call.read())
 
 
 def _serve_again(match: Match, error: DatabaseError) -> Response:

@@ -146,6 +146,16 @@ class Proxy:
 
         return self._ask(cut)
 
+    def redirect(self, upstream: tuple[str, int] | str | Path) -> None:
+        """Forward new connections to `upstream`; cut those to the old one."""
+
+        def turn() -> None:
+            self._upstream = upstream
+            for link in [*self._links]:
+                self._sever(link, How.RST)
+
+        self._ask(turn)
+
     def freeze(self) -> None:
         """Forward nothing from now on. Connections stay, and new ones are still accepted."""
         self._ask(lambda: setattr(self, "_frozen", True))

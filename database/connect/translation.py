@@ -118,6 +118,14 @@ def to_odbc(text: str, *, family: str) -> ConnectionString:
     return translate(given, lenient=any(key.lower() in ("driver", "dsn") for key in given))
 
 
+def reading_intent(text: str) -> str:
+    """The ODBC connection string of `text`, of SQL Server, for a session that only reads.
+
+    Raises as to_odbc() does.
+    """
+    return str(to_odbc(text, family="sqlserver").replaced({"ApplicationIntent": "ReadOnly"}))
+
+
 def _read(text: str) -> Mapping[str, str]:
     """Keywords as spelled, and their values. If a keyword exists in ADO.NET only, its rules for
     quotes apply, otherwise ODBC's."""

@@ -81,6 +81,25 @@ BEGIN
 END;
 GO
 
+-- Throws 59267 unless the key of a write after @Since is stored here: a replica that lacks the write
+-- does not run the read behind it in the same batch.
+CREATE OR ALTER PROCEDURE web.require_request
+    @Key   nvarchar(255),
+    @Since datetime2(0)
+AS
+BEGIN
+    SET NOCOUNT ON;
+    IF NOT EXISTS (
+        SELECT 1
+        FROM web.requests AS r
+        WHERE r.RequestKey = @Key AND r.CreatedAt > @Since
+    )
+    BEGIN
+        THROW 59267, N'The write is not here yet.', 1;
+    END;
+END;
+GO
+
 -- In: {"older_than_hours": 24}. Out: [{"deleted": n}].
 CREATE OR ALTER PROCEDURE web.delete_expired_requests
     @Json nvarchar(max)

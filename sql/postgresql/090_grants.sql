@@ -11,6 +11,7 @@ END $$;
 -- only; other rights of PUBLIC in the database stay unchanged.
 REVOKE ALL ON FUNCTION
     web.replay(jsonb), web.remember(jsonb, text, text), web.delete_expired_requests(text),
+    web.require_request(text, timestamptz),
     web.delivery(sales.customers), web.customer_json(sales.customers), web.etag(text),
     web.customer_fields_json(sales.customers, text[]), web.fields(jsonb),
     web.item_expression(text[]), web.customers_statement(jsonb), web.get_customer(text),
@@ -28,6 +29,7 @@ GRANT EXECUTE ON FUNCTION
     web.get_customer(text), web.put_customer(text), web.put_customers(text),
     web.replace_customer(text), web.patch_customer(text), web.delete_customer(text),
     web.get_customers(text), web.get_customers_rows(text), web.delete_expired_requests(text),
+    web.require_request(text, timestamptz),
     dbo.get_taxidata(text), dbo.get_taxidata_rows(text),
     dbo."get_taxidataAmount"(text), dbo."get_taxidataAmount_rows"(text),
     dbo."get_taxidataSummary"(text)

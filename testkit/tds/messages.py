@@ -48,6 +48,7 @@ class Login:
     server_name: str
     packet_size: int
     encrypted: bool
+    read_only: bool  # TypeFlags, fReadOnlyIntent
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def read_login(data: bytes, *, encrypted: bool) -> Login:
         server_name=text(52),
         packet_size=struct.unpack_from("<I", data, 8)[0],
         encrypted=encrypted,
+        read_only=bool(data[26] & 0x20),
     )
 
 

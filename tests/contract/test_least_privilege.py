@@ -76,7 +76,8 @@ def test_of_all_tables_one_can_be_read_and_none_written(cluster, as_api):
 
 
 def test_exactly_the_functions_that_the_routes_need_can_be_executed(app, cluster):
-    needed = set()
+    # The guard in front of a replica's read has parameters of its own.
+    needed = {"web.require_request(text, timestamp with time zone)"}
     for target in TARGETS:
         for name, streams in required_objects_of(app, target).procedures.items():
             needed |= {f"{name}(text)", *([f"{name}_rows(text)"] if streams else [])}

@@ -12,7 +12,7 @@ FLOORS = (
     ("authentication", "database"),
     ("settings", "taxi"),
     ("connection_manager", "deploy", "observability"),
-    ("catalog", "embedded", "serving"),
+    ("catalog", "embedded", "replicas", "serving"),
     ("databases",),
     ("protocol",),
     ("operations",),

@@ -21,7 +21,7 @@ from testkit.server import bare_environment
 
 EXAMPLE = ROOT / ".env.example"
 NAMES = [setting.name for setting in SETTINGS]
-FREE_TEXT = ("folder", "URL or connection string", "audiences", "scopes", "schemas")
+FREE_TEXT = ("folder", "URL or connection string", "audiences", "scopes", "schemas", "databases")
 CHECKED = [setting for setting in SETTINGS if setting.unit not in FREE_TEXT]
 
 

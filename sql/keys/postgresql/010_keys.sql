@@ -38,6 +38,17 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
      WHERE request_key = p_key
 $$;
 
+-- Raises KEY02 unless the key of a write after p_since is stored here. In front of a read on a
+-- replica: nothing after it in the same message runs, if the replica lacks the write.
+CREATE OR REPLACE FUNCTION procedures_api.require_key(p_key text, p_since timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM procedures_api.requests AS r
+                    WHERE r.request_key = p_key AND r.created_at > p_since) THEN
+        RAISE EXCEPTION USING ERRCODE = 'KEY02', MESSAGE = 'The write is not here yet.';
+    END IF;
+END $$;
+
 CREATE OR REPLACE FUNCTION procedures_api.delete_expired(p_hours integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

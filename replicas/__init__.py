@@ -1,0 +1,1 @@
+"""Reads from replicas: which replica may serve a read, and what happens when none can."""
