@@ -85,10 +85,10 @@ def deploy_sql(
         variables["AppName"] = app_name
     elif app_object_id or app_client_id:
         raise click.BadParameter("Add --app-name.", param_hint="--app-object-id, --app-client-id")
+    found = _target(target)
     if not variables.get("AppName"):
         click.echo("No --app-name: skipping the scripts *grants*.sql.")
         skip += ("*grants*.sql",)
-    found = _target(target)
     server = server_of(ConnectionString(found.connection_string))
     variables.setdefault("StorageSuffix", cloud_of(server).storage_suffix)
     connection = open_database(found)
@@ -193,11 +193,13 @@ def show_sql_driver() -> None:
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(True, path_type=Path)
 )
-@click.option("--target", metavar="NAME", required=True, help="Database, such as ERP or embedded.")
+@click.option(
+    "--target", metavar="NAME", help="Database, such as ERP or embedded; default: the only one."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value for $(NAME)."
 )
-def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) -> None:
+def run_sql(files: tuple[Path, ...], target: str | None, assignments: tuple[str, ...]) -> None:
     """Run SQL FILEs in a database, batch by batch, in the given order; stop at the first error.
 
     Without a connection string NAME is embedded, and the API gets the rights to the schemas of
@@ -211,10 +213,15 @@ def run_sql(files: tuple[Path, ...], target: str, assignments: tuple[str, ...]) 
     from embedded.cluster import OWNER
 
     settings = read_settings()
+    names = [EMBEDDED] if settings.embedded else list(settings.targets)
+    if target is None and len(names) > 1:
+        raise click.UsageError(f"Add --target with one of: {', '.join(names)}.")
+    target = target or names[0]
     found = served_target(target, role=OWNER)
     if found is None:
-        names = ", ".join([EMBEDDED] if settings.embedded else settings.targets)
-        raise click.ClickException(f"There is no database {target}; use one of: {names}.")
+        raise click.ClickException(
+            f"There is no database {target}; use one of: {', '.join(names)}."
+        )
     connection = open_database(found)
     try:
         count = run_scripts(

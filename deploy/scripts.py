@@ -38,7 +38,7 @@ class Step:
 
     def __str__(self) -> str:
         times = f", {self.batch.count} times" if self.batch.count != 1 else ""
-        name = f"{self.script.parent.name}/{self.script.name}"
+        name = Path(self.script.parent.name, self.script.name)
         return f"{name}, batch {self.number} of {self.total} (line {self.batch.line}){times}"
 
 

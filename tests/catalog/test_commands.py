@@ -228,6 +228,23 @@ def test_an_unknown_database_is_refused_with_the_known_ones(erp, tmp_path):
     assert done.output == "Error: There is no database CRM; use one of: ERP.\n"
 
 
+def test_without_a_target_files_run_in_the_only_database(erp, cluster, tmp_path, monkeypatch):
+    flask, _ = erp
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.sql").write_text("CREATE SCHEMA IF NOT EXISTS api")
+    owner = cluster.connection_string(role=OWNER)
+    done = flask("sql", "run", "a.sql", POSTGRESQLCONNSTR_ERP=owner)
+    assert (done.exit_code, done.output) == (
+        0,
+        "a.sql, batch 1 of 1 (line 1)\nRan 1 batches in ERP.\n",
+    )
+    several = flask(
+        *("sql", "run", "a.sql"), POSTGRESQLCONNSTR_ERP=owner, POSTGRESQLCONNSTR_CRM=owner
+    )
+    assert several.exit_code == 2
+    assert several.output.endswith("Error: Add --target with one of: CRM, ERP.\n")
+
+
 def test_the_embedded_default_takes_files_and_its_api_may_use_them(folder, flask, tmp_path):
     script = tmp_path / "order.sql"
     script.write_text(f"CREATE SCHEMA api;{SCRIPT}INSERT INTO api.orders VALUES (7, 2.5);")
