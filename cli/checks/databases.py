@@ -25,11 +25,12 @@ CLOCK_WARNING_SECONDS = 5.0
 CLOCK_ERROR_SECONDS = 300.0
 # psqlodbc has one SQLSTATE for a server that refuses the login, and one that is not there.
 POSTGRESQL_ANSWERED = "FATAL:"
-# Milliseconds since 1970 by the database's clock.
+# The database's clock in whole seconds since 2000: since 1970 would leave an int in 2038.
 CLOCKS = {
-    "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-    "sqlserver": "SELECT DATEDIFF_BIG(millisecond, '19700101', SYSUTCDATETIME())",
+    "postgresql": "SELECT floor(extract(epoch FROM clock_timestamp()) - 946684800)::bigint",
+    "sqlserver": "SELECT DATEDIFF(second, '20000101', SYSUTCDATETIME())",
 }
+YEAR_2000 = 946_684_800
 
 
 def check_databases(settings: Settings) -> Iterator[Finding]:
@@ -166,20 +167,28 @@ def _connection_remedy(kind: "Kind", target: Target) -> str:
 
 
 def _clock(name: str, connection: "pyodbc.Connection") -> Finding:
+    import pyodbc
+
     from database.dialects import dialect_of
 
     sent = time.time()
-    stated = connection.execute(CLOCKS[dialect_of(connection).name]).fetchval() / 1000
+    try:
+        stated = connection.execute(CLOCKS[dialect_of(connection).name]).fetchval() + YEAR_2000
+    except pyodbc.Error as error:
+        return Finding(
+            *(name, "clock", "warning", f"Its clock could not be read: {plain(error)}"),
+            "Compare it with this machine's by hand.",
+        )
     answered = time.time()
-    # What the round trip may explain is no difference.
-    ahead = stated - (sent + answered) / 2
-    difference = max(0.0, abs(ahead) - (answered - sent) / 2)
+    # Neither the round trip nor the fraction of a second, which is cut off, is a difference.
+    ahead = stated + 0.5 - (sent + answered) / 2
+    difference = max(0.0, abs(ahead) - (answered - sent) / 2 - 0.5)
     if difference < CLOCK_WARNING_SECONDS:
-        return Finding(name, "clock", "ok", f"Its clock is within {difference:.1f} s of this one.")
+        return Finding(name, "clock", "ok", "Its clock agrees with this machine's.")
     which = "ahead of" if ahead > 0 else "behind"
     return Finding(
         *(name, "clock", "error" if difference >= CLOCK_ERROR_SECONDS else "warning"),
-        f"Its clock is {difference:,.0f} s {which} this machine's: tokens and idempotency keys"
+        f"Its clock is {abs(ahead):,.0f} s {which} this machine's: tokens and idempotency keys"
         " expire early or late.",
         "Correct the clock that is wrong, here for example with timedatectl set-ntp true.",
     )

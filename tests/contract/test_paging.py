@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from testkit.api_client import assert_problem, unique_name
 
@@ -94,3 +95,11 @@ def test_a_wildcard_in_a_name_stands_for_itself(api):
 )
 def test_a_query_that_is_none_is_refused(api, query, parameter):
     assert_problem(api.get(f"/customers?{query}"), 400, "invalid-query", parameters={parameter})
+
+
+def test_a_list_is_given_by_commas_or_by_a_repeated_parameter_also_on_the_next_page(api):
+    repeated = "/customers?limit=2&fields=CustomerID&fields=PhoneNumber"
+    page = api.get(repeated)
+    assert page.json() == api.get("/customers?limit=2&fields=CustomerID,PhoneNumber").json()
+    following = requests.get(page.links["next"]["url"], timeout=30).json()
+    assert [set(row) for row in following] == [{"CustomerID", "PhoneNumber"}] * 2

@@ -102,3 +102,10 @@ def test_without_sqlalchemy_only_passengers_are_unavailable(run_folder, monkeypa
         assert client.get("/customer/123").json[0]["CustomerID"] == 123
     finally:
         app.extensions["databases"].close()
+
+
+@pytest.mark.parametrize("written", ["true", "True", "1"])
+def test_a_boolean_is_read_as_clients_write_it(api, written):
+    found = api.get(f"/passengers?survived={written}&limit=1000").json()
+    assert found == api.get("/passengers?survived=true&limit=1000").json()
+    assert {row["Survived"] for row in found} == {1}

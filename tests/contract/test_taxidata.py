@@ -155,3 +155,10 @@ def test_limit_and_offset_hold_for_an_amount_as_well(trips):
 
 def test_trips_can_not_be_written(api):
     assert_problem(api.put("/taxidata", json={}), 405, "method-not-allowed")
+
+
+def test_a_time_may_have_a_blank_in_the_place_of_the_t(api):
+    query = {"pickup_from": "2019-01-31 00:00:00", "pickup_to": "2019-01-31 12:00:00"}
+    found = api.get("/taxidata", params=query).json()
+    with_t = {name: text.replace(" ", "T") for name, text in query.items()}
+    assert found == api.get("/taxidata", params=with_t).json() != []

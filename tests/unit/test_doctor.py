@@ -139,15 +139,12 @@ def test_a_missing_procedure(doctor, cluster):
     }
 
 
-@pytest.mark.parametrize(
-    ("shift", "status", "sentence"),
-    [("+ '10 minutes'", "error", "600 s ahead of"), ("- '20 seconds'", "warning", "20 s behind")],
-)
-def test_a_clock_that_is_wrong(doctor, cluster, shift, status, sentence):
+@pytest.mark.parametrize(("seconds", "status"), [(600, "error"), (-20, "warning")])
+def test_a_clock_that_is_wrong(doctor, cluster, seconds, status):
     """The role's own clock_timestamp() comes before that of PostgreSQL."""
     cluster.run_sql(
         "CREATE SCHEMA shifted; CREATE FUNCTION shifted.clock_timestamp() RETURNS timestamptz"
-        f" LANGUAGE sql AS $$SELECT pg_catalog.clock_timestamp() {shift}::interval$$;"
+        f" LANGUAGE sql AS $$SELECT pg_catalog.clock_timestamp() + '{seconds} s'::interval$$;"
         f" GRANT USAGE ON SCHEMA shifted TO {API_ROLE};"
         f" GRANT EXECUTE ON FUNCTION shifted.clock_timestamp() TO {API_ROLE};"
         f" ALTER ROLE {API_ROLE} SET search_path = shifted, pg_catalog"
@@ -158,7 +155,9 @@ def test_a_clock_that_is_wrong(doctor, cluster, shift, status, sentence):
         cluster.run_sql(f"ALTER ROLE {API_ROLE} RESET search_path; DROP SCHEMA shifted CASCADE")
     assert exit_status == (1 if status == "error" else 0)
     assert found["WWIF clock"][0] == status
-    assert f"Its clock is {sentence} this machine's" in found["WWIF clock"][1]
+    direction = "ahead of" if seconds > 0 else "behind"
+    stated = re.match(rf"Its clock is (\d+) s {direction} this machine's", found["WWIF clock"][1])
+    assert abs(int(stated[1]) - abs(seconds)) < 10
     assert "timedatectl" in found["WWIF clock"][2]
 
 
