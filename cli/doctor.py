@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 import click
 from flask import current_app
@@ -85,9 +86,11 @@ def _secrets(settings: Settings | None) -> list[str]:
 
     found = {os.environ.get("TOKEN", "")}
     if settings is not None:
-        found.add(settings.traces_to)
+        found |= {settings.traces_to, settings.rate_limit_storage}
+        found.add(urlsplit(settings.rate_limit_storage).password or "")
         found |= {text for name, text in settings.identity.items() if SECRET.search(name)}
-        for target in settings.targets.values():
+        databases = settings.targets.values()
+        for target in [*databases, *(replica for d in databases for replica in d.replicas)]:
             found.add(target.connection_string)
             try:
                 given = ConnectionString(target.connection_string)

@@ -2,11 +2,14 @@
 
 import stat
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from cli.checks import Finding
 from settings import ROOT, SETTINGS, Settings, SettingsError, check_authentication
 
 AREA = "settings"
+# The longest wait for the storage of rates.
+STORAGE_SECONDS = 2.0
 NEW_KEY = "Make a key with flask auth new-key NAME, then set AUTH=keys and API_KEYS."
 
 
@@ -19,6 +22,8 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding(AREA, "values", "ok", f"{len(SETTINGS)} settings are valid.")
     yield from _file()
     yield from _authentication(settings)
+    if settings.rate_limit_storage:
+        yield _rate_limit_storage(settings.rate_limit_storage)
 
 
 def wrong_settings(sentence: str) -> Finding:
@@ -55,6 +60,28 @@ def _authentication(settings: Settings) -> Iterator[Finding]:
         yield Finding(AREA, check, "ok", f"AUTH={','.join(settings.auth)}.")
     if "oidc" in (settings.auth or ()):
         yield _issuer(settings)
+
+
+def _rate_limit_storage(url: str) -> Finding:
+    from limits.storage import storage_from_string
+
+    check = "rate-limit-storage"
+    try:
+        # It raises for a missing package, and returns False for a server that does not answer.
+        answers = storage_from_string(
+            url, socket_connect_timeout=STORAGE_SECONDS, socket_timeout=STORAGE_SECONDS
+        ).check()
+    except Exception:
+        answers = False
+    if answers:
+        return Finding(AREA, check, "ok", "The server of RATE_LIMIT_STORAGE answers.")
+    return Finding(
+        *(AREA, check, "warning"),
+        f"The server of RATE_LIMIT_STORAGE ({urlsplit(url).hostname}) does not answer: each process"
+        " counts for itself.",
+        "Check host, port and password in RATE_LIMIT_STORAGE, and that the package redis is"
+        " installed.",
+    )
 
 
 def _issuer(settings: Settings) -> Finding:

@@ -48,6 +48,8 @@ def check_databases(settings: Settings) -> Iterator[Finding]:
             continue
         served = EMBEDDED if settings.embedded else name
         yield from _check(settings, name, served, procedures, keyed)
+        for replica in () if settings.embedded else settings.targets[name].replicas:
+            yield from _check_replica(replica)
     yield from _operations(procedures, keyed)
 
 
@@ -61,34 +63,25 @@ def _check(
     """Fills `procedures` and `keyed` with what a working database has."""
     import pyodbc
 
-    from database.connect.drivers import DriverMissing
-    from database.connect.tokens import TokenUnavailable
-
     login = login_of(settings, name)
     if login.credential is not None or login.failed:
         yield _token(login)
     if login.failed:
         return
-    target = None
     try:
         target = served_target(name)
-        assert target is not None, "a database without a connection string was left out"
-        began = time.monotonic()
-        connection = connect(target)
     except click.ClickException as error:  # of the embedded default
         yield Finding(
             *(name, "connection", "error", error.message),
             "The log in LOCAL_DIR/postgresql has the details; see docs/embedded.md.",
         )
         return
-    except (DriverMissing, ValueError) as error:
-        yield Finding(name, "connection", "error", str(error), f"Correct {_variable(target)}.")
-        return
-    except (pyodbc.Error, TokenUnavailable) as error:
-        yield _refused(target, error)
+    assert target is not None, "a database without a connection string was left out"
+    connection, finding = _open(target)
+    yield finding
+    if connection is None:
         return
     try:
-        yield _connected(name, connection, time.monotonic() - began)
         yield _clock(name, connection)
         yield from _schema(name, served, connection, procedures, keyed)
     except pyodbc.Error as error:
@@ -98,6 +91,37 @@ def _check(
         )
     finally:
         connection.close()
+
+
+def _check_replica(replica: Target) -> Iterator[Finding]:
+    """The connection and the clock; procedures and grants are those of the primary."""
+    connection, finding = _open(replica)
+    yield finding
+    if connection is not None:
+        try:
+            yield _clock(replica.name, connection)
+        finally:
+            connection.close()
+
+
+def _open(target: Target) -> "tuple[pyodbc.Connection | None, Finding]":
+    """A connection, or None, and what was found."""
+    import pyodbc
+
+    from database.connect.drivers import DriverMissing
+    from database.connect.tokens import TokenUnavailable
+
+    began = time.monotonic()
+    try:
+        connection = connect(target)
+    except (DriverMissing, ValueError) as error:
+        remedy = f"Correct {_variable(target)}."
+        return None, Finding(target.name, "connection", "error", str(error), remedy)
+    except TokenUnavailable as error:
+        return None, Finding(target.name, "connection", "error", str(error), "Run flask token.")
+    except pyodbc.Error as error:
+        return None, _refused(target, error)
+    return connection, _connected(target.name, connection, time.monotonic() - began)
 
 
 def _token(login: Login) -> Finding:
@@ -127,14 +151,9 @@ def _connected(name: str, connection: "pyodbc.Connection", seconds: float) -> Fi
     )
 
 
-def _refused(target: Target | None, error: Exception) -> Finding:
-    import pyodbc
-
+def _refused(target: Target, error: "pyodbc.Error") -> Finding:
     from database.errors import Kind, classify
 
-    assert target is not None, "a connection is only attempted to a target"
-    if not isinstance(error, pyodbc.Error):
-        return Finding(target.name, "connection", "error", str(error), "Run flask token.")
     text, kind = plain(error), classify(error).kind
     if POSTGRESQL_ANSWERED in text:
         kind = Kind.LOGIN_REFUSED
@@ -157,7 +176,7 @@ def _connection_remedy(kind: "Kind", target: Target) -> str:
     if kind is Kind.LOGIN_REFUSED:
         return (
             f"Check user, password and database in {variable}. An administrator makes the user of a"
-            f" managed identity with flask sql deploy --target {target.name} --app-name NAME."
+            " managed identity with flask sql deploy --app-name."
         )
     if kind is Kind.NOT_OPEN:
         return f"Check the name of the database in {variable}, and that its user may open it."
@@ -264,5 +283,5 @@ def _operations(procedures: "dict[str, list[Procedure]]", keyed: set[str]) -> It
         )
 
 
-def _variable(target: Target | None) -> str:
-    return target.variable if target is not None and target.variable else "LOCAL_DIR"
+def _variable(target: Target) -> str:
+    return target.variable or "LOCAL_DIR"

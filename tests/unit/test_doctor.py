@@ -121,6 +121,22 @@ def test_a_refused_login(doctor, cluster):
     assert found["TAXI connection"][0] == "ok"
 
 
+def test_a_replica_that_is_down_is_an_error_and_one_that_answers_is_not(doctor, cluster):
+    text = cluster.connection_string(role=API_ROLE)
+    down = "SERVER=127.0.0.1;PORT=1;DATABASE=x;UID=x;PWD=hunter2hunter2"
+    status, found = doctor(POSTGRESQLCONNSTR_WWIF_REPLICA=f"{text}|{down}")
+    assert status == 1
+    assert (found["WWIF connection"][0], found["WWIF-replica-1 clock"][0]) == ("ok", "ok")
+    assert found["WWIF-replica-2 connection"][0] == "error"
+    assert "in POSTGRESQLCONNSTR_WWIF_REPLICA" in found["WWIF-replica-2 connection"][2]
+
+
+def test_a_storage_of_rates_that_does_not_answer(doctor):
+    status, found = doctor(RATE_LIMIT_STORAGE="redis://:hunter2hunter2@127.0.0.1:1/0")
+    assert (status, found["settings rate-limit-storage"][0]) == (0, "warning")
+    assert "(127.0.0.1) does not answer" in found["settings rate-limit-storage"][1]
+
+
 def test_a_missing_procedure(doctor, cluster):
     source = cluster.run_sql("SELECT pg_get_functiondef('web.delete_customer(text)'::regprocedure)")
     cluster.run_sql("DROP FUNCTION web.delete_customer(text)")
@@ -259,6 +275,8 @@ def test_no_secret_is_printed_whatever_is_wrong(flask, words):
         CONNSTR_TAXY=f"Server=x;PWD={password}",
         LOGIN_TIMEOUT_SECONDS="1",
         TOKEN=f"{jwt}.{token(seconds=-9)}",
+        RATE_LIMIT_STORAGE=f"redis://:{password}@127.0.0.1:1/0",
+        SQLCONNSTR_ERP_REPLICA=f"Server=tcp:127.0.0.1,1;Database={password};UID=sa;PWD={password}",
         API_KEYS=f"ann:read:{'0' * 64}",
         AUTH="keys",
         AZURE_CLIENT_SECRET=key,
