@@ -1,8 +1,8 @@
 """What a call of a tool costs against the HTTP route of the same operation.
 
-Run as `python -m bench.tool_cost [--rounds N]`. Everything runs in one process on one database, the
-alternatives in turn (bench/interleaved.py), through WSGI without a network: one row of a Python
-resource, one row and ten rows of catalog procedures, and a write with a key.
+Run as `python -m bench.tool_cost [--rounds N]`. One gunicorn worker, one kept-alive connection, and
+the alternatives in turn (bench/interleaved.py): one row of a Python resource, one row and a hundred
+rows of catalog procedures, and a write with a key.
 
 Exits with 1 where a ratio is above the target.
 """
@@ -10,26 +10,25 @@ Exits with 1 where a ratio is above the target.
 from __future__ import annotations
 
 import argparse
-import io
+import http.client
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Flask
-
-from app import close_app, create_app
 from bench.interleaved import interleaved, show
 from embedded.cluster import API_ROLE
-from settings import read_settings
 from testkit.agent import headers_of, tool_call
 from testkit.cluster import fresh_cluster
 from testkit.places import TESTS
-from testkit.server import bare_environment
+from testkit.server import Server
 
 TARGET = 1.3
 Call = Callable[[], bytes]
+JSON = {"Content-Type": "application/json"}
 SCRIPT = f"""
 CREATE SCHEMA api;
 GRANT USAGE ON SCHEMA api TO "{API_ROLE}";
@@ -47,94 +46,71 @@ LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO api.orders (item) VALUES ($1) RETU
 """
 
 
-def send(
-    app: Flask, method: str, path: str, headers: dict[str, str], document: Any = None
-) -> bytes:
-    """The body of the response to one request. Raises RuntimeError unless it succeeds."""
-    body = b"" if document is None else json.dumps(document).encode()
-    path, _, query = path.partition("?")
-    environ = {
-        **{"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, "SCRIPT_NAME": ""},
-        **{"SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1"},
-        **{"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "wsgi.url_scheme": "http"},
-        **{"wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr, "wsgi.version": (1, 0)},
-        **{"wsgi.multithread": True, "wsgi.multiprocess": False, "wsgi.run_once": False},
-        **{"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body))},
-        **{f"HTTP_{name.upper().replace('-', '_')}": text for name, text in headers.items()},
-    }
-    status = ""
+class Client:
+    """One kept-alive connection."""
 
-    def start_response(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        nonlocal status
-        status = line
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(url).netloc)
+        self._numbers = itertools.count()
 
-    response = app.wsgi_app(environ, start_response)
-    try:
-        found = b"".join(response)
-    finally:
-        getattr(response, "close", bool)()
-    if not status.startswith("20") or b'"isError":true' in found:
-        raise RuntimeError(f"{method} {path} answered {status}: {found.decode()}")
-    return found
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+        """The body of a response. Raises RuntimeError unless the request succeeds."""
+        self._connection.request(method, path, body or None, headers)
+        response = self._connection.getresponse()
+        found = response.read()
+        if response.status not in (200, 201) or b'"isError":true' in found:
+            raise RuntimeError(f"{method} {path} answered {response.status}: {found.decode()}")
+        return found
 
+    def get(self, path: str) -> Call:
+        return lambda: self.send("GET", path)
 
-def ratio(app: Flask, what: str, rounds: int, route: Call, tool: Call) -> float:
-    """Print the times of both; the ratio of the tool to the route."""
-    route(), tool()
-    print(f"\n{what}")
-    return show(interleaved({"route": route, "tool": tool}, rounds=rounds), base="route")["tool"]
-
-
-def ratios(app: Flask, rounds: int) -> Iterator[float]:
-    numbers = itertools.count()
-
-    def get(path: str) -> Call:
-        return lambda: send(app, "GET", path, {})
-
-    def call(name: str, **arguments: Any) -> Call:
+    def call(self, name: str, **arguments: Any) -> Call:
         sent = tool_call(name, **arguments)
-        return lambda: send(app, "POST", "/mcp", headers_of(sent), sent)
+        body, headers = json.dumps(sent).encode(), {**headers_of(sent), **JSON}
+        return lambda: self.send("POST", "/mcp", body, **headers)
 
-    def post() -> bytes:
-        key = {"Idempotency-Key": f"route-{next(numbers)}"}
-        return send(app, "POST", "/order", key, {"item": "apple"})
+    def post(self) -> bytes:
+        key = f"route-{next(self._numbers)}"
+        body = json.dumps({"item": "apple"}).encode()
+        return self.send("POST", "/order", body, **{**JSON, "Idempotency-Key": key})
 
-    def create() -> bytes:
-        sent = tool_call("create_order", item="apple", idempotency_key=f"tool-{next(numbers)}")
-        return send(app, "POST", "/mcp", headers_of(sent), sent)
+    def create(self) -> bytes:
+        return self.call("create_order", item="apple", idempotency_key=f"{next(self._numbers)}")()
 
-    yield ratio(
-        *(app, "One customer, Python resource", rounds),
-        *(get("/customer/123"), call("get_customer", customer_id=123)),
-    )
-    yield ratio(
-        *(app, "One row, catalog", rounds),
-        *(get("/client/123"), call("get_client", ClientID=123)),
-    )
-    yield ratio(
-        *(app, "Hundred rows, catalog", rounds),
-        *(get("/clients?most=100"), call("list_clients", most=100)),
-    )
-    yield ratio(app, "A write with a key, catalog", rounds, post, create)
+
+def ratios(client: Client, rounds: int) -> Iterator[float]:
+    """The ratio of the tool to the route, of each operation; prints the times."""
+    for what, route, tool in (
+        (
+            "One customer, Python resource",
+            client.get("/customer/123"),
+            client.call("get_customer", customer_id=123),
+        ),
+        ("One row, catalog", client.get("/client/123"), client.call("get_client", ClientID=123)),
+        (
+            "A hundred rows, catalog",
+            client.get("/clients?most=100"),
+            client.call("list_clients", most=100),
+        ),
+        ("A write with a key, catalog", client.post, client.create),
+    ):
+        print(f"\n{what}")
+        taken = interleaved({"route": route, "tool": tool}, rounds=rounds)
+        yield show(taken, base="route")["tool"]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=200)
     rounds = parser.parse_args().rounds
+    folder = TESTS / "bench-tools-server"
     with fresh_cluster("bench-tools") as cluster:
         cluster.run_sql(SCRIPT)
-        environment = bare_environment(
-            LOCAL_DIR=str(TESTS / "bench-tools-local"),
-            POSTGRESQLCONNSTR_WWIF=cluster.connection_string(role=API_ROLE),
-            CATALOG_SECONDS="86400",
-            POOL_MAX_SIZE="1",
-        )
-        app = create_app(read_settings(environment))
-        try:
-            found = list(ratios(app, rounds))
-        finally:
-            close_app(app)
+        text = cluster.connection_string(role=API_ROLE)
+        with Server(folder, workers=1, POSTGRESQLCONNSTR_WWIF=text) as server:
+            found = list(ratios(Client(server.url), rounds))
+        shutil.rmtree(folder)
     print(f"\nhighest ratio: {max(found):.3f}, target {TARGET}")
     return 0 if max(found) <= TARGET else 1
 
