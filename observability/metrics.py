@@ -67,6 +67,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         # Each label's child is cached: labels() costs more than counting.
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._tool_calls: dict[ToolCall, Counter] = {}
         self._batches: dict[tuple[Histogram, str], BatchedHistogram] = {}
         self._last: dict[str, PoolStats] = {}
         self._pools: Pools = lambda: ()
@@ -158,7 +159,7 @@ class Metrics:
             Call: self._call,
             CircuitBreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
             TokenRequested: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
-            ToolCall: lambda e: self._tools.labels(e.tool, e.status).inc(),
+            ToolCall: self._tool_call,
             SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
             RoutedRead: lambda e: self._routed.labels(e.database, e.served_by, e.reason).inc(),
             ReplicaProbed: self._probed,
@@ -184,6 +185,12 @@ class Metrics:
         duration.observe(request.seconds)
         if not request.complete:
             self._incomplete.labels(request.route).inc()
+
+    def _tool_call(self, event: ToolCall) -> None:
+        count = self._tool_calls.get(event)
+        if count is None:
+            count = self._tool_calls[event] = self._tools.labels(event.tool, event.status)
+        count.inc()
 
     def watch(self, pools: Pools) -> None:
         """Include the state of these pools from now on. pools: returns (name, stats) of each."""

@@ -6,9 +6,11 @@ in params._meta and in MCP-Protocol-Version) and 2025-11-25 (handshake).
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any, NamedTuple, NoReturn
 
 from flask import Request
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, PROTOCOL_VERSION_META_KEY
@@ -96,13 +98,7 @@ def message_of_request(request: Request) -> Message:
     accepted = environ.get("HTTP_ACCEPT", JSON)
     if not accepted.startswith(JSON) and not request.accept_mimetypes[JSON]:
         raise Problem("not-acceptable", f"Accept {JSON}.")
-    try:
-        body = validation.json_message()
-    except Problem as problem:
-        if problem.status not in (400, 422):
-            raise
-        raise RpcError(PARSE_ERROR, problem.detail, status=400) from None
-    message = _message(body, environ)
+    message = _message(_parsed(validation.body_bytes()), environ)
     version = environ.get(VERSION, "")
     if message.is_notification:
         if version not in ("", *VERSIONS, *OLDER_VERSIONS):
@@ -110,6 +106,23 @@ def message_of_request(request: Request) -> Message:
     elif message.is_stateless:
         _check_stateless(message, environ)
     return message
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return DECODER.decode(text.decode())
+    except RecursionError:
+        raise RpcError(PARSE_ERROR, "The body is nested too deeply.", status=400) from None
+    except ValueError as error:
+        raise RpcError(PARSE_ERROR, f"The body is not JSON: {error}.", status=400) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+# Made once, because json.loads() makes one for each call with such arguments.
+DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
 
 
 def _message(body: Any, environ: Mapping[str, Any]) -> Message:

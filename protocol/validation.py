@@ -19,6 +19,7 @@ from protocol.fault_sentences import UNKNOWN, sentence
 from protocol.problems import MOST_FAULTS, Problem
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T", bytes, str, bytes | str)
 Location = tuple[int | str, ...]
 FORM_FIELD = "customer"
 # A JSON Schema without any of these allows anything.
@@ -69,12 +70,23 @@ def any_json() -> Any:
     return _parsed(_read(_body_text))
 
 
-def json_message() -> Any:
-    """As any_json(), of a body whose Content-Type is known to be JSON."""
-    return _parsed(_read(request.get_data))
+def body_bytes() -> bytes:
+    """The request's body as it is.
+
+    Raises Problem request-timeout or invalid-json, and RequestEntityTooLarge.
+    """
+    length = request.content_length
+    if length is None or length > current_app.config["MAX_CONTENT_LENGTH"]:
+        return _read(lambda: request.get_data(cache=False))
+    # Werkzeug's stream costs more than the body of a short message.
+    with current_app.extensions["body_time"].arriving():
+        text: bytes = request.environ["wsgi.input"].read(length)
+    if len(text) < length:
+        raise Problem("invalid-json", "The body is incomplete or malformed.")
+    return text
 
 
-def _read(read: Callable[[], bytes | str]) -> bytes | str:
+def _read(read: Callable[[], T]) -> T:
     with current_app.extensions["body_time"].arriving():
         text = read()
         # Werkzeug silently truncates a body without Content-Length at the limit.

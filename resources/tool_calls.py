@@ -12,18 +12,20 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from io import BytesIO
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
-from flask import Response, current_app, g, request
+from flask import Request, Response, current_app, g, request
 from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import MapAdapter
 
 from catalog.operation import IN_BRACES, Operation
 from database.events import ToolCall
 from observability.observer import Observer
 from observability.request import request_record
 from operations.catalog_routes import Match
+from operations.openapi import Declared
 from operations.tools import HEADERS, Tool
 from protocol.authorization import MCP, require
 from protocol.formats import JSON
@@ -36,10 +38,10 @@ Result = dict[str, Any]
 # The texts of a route's parameters by name, in the environment of the internal request.
 PATH = "tool.path"
 # Headers of the request for the tool that say nothing about the internal request.
-DROPPED = (
+DROPPED = {
     *("HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_ACCEPT_ENCODING", "HTTP_RANGE"),
     *("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IDEMPOTENCY_KEY", "werkzeug.socket"),
-)
+}
 # Headers of the internal response that an HTTP client of the tool gets too.
 PASSED_ON = ("Consistency-Token",)
 UNENCODABLE = "The arguments have a number beyond 64 bits or a character that is no Unicode."
@@ -69,17 +71,28 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result, dict[s
         environ = _environ(tool, arguments)
     except Refused as refused:
         return 400, _failed(str(refused)), {}
+    # The internal request becomes the current one, in the context of the request for the tool. A
+    # context of its own would repeat what that request has passed, and would cost more.
+    context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+    outer, deadline = context.request, g.deadline
     try:
-        with _request(tool, environ):
-            response = current_app.dispatch_request()
-            assert isinstance(response, Response)
-            with contextlib.closing(response):
-                given = response.headers
-                headers = {name: given[name] for name in PASSED_ON if name in given}
-                return response.status_code, _result(tool, arguments, response), headers
+        context.request = _request(tool, environ, context.url_adapter)
+        g.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
+        if isinstance(tool.source, Operation):
+            g.match = Match(tool.source, environ[PATH])
+        response = current_app.dispatch_request()
+        assert isinstance(response, Response)
+        try:
+            return response.status_code, *_result(tool, arguments, response)
+        finally:
+            response.close()
     except Exception as error:
         problem = _problem(error)
         return problem.status, _failed(_sentences(tool, arguments, problem)), {}
+    finally:
+        context.request = outer
+        g.deadline = deadline
+        g.pop("match", None)
 
 
 def _problem(error: Exception) -> Problem:
@@ -88,32 +101,16 @@ def _problem(error: Exception) -> Problem:
     return problem_of(error)
 
 
-@contextlib.contextmanager
-def _request(tool: Tool, environ: dict[str, Any]) -> Iterator[None]:
-    """Make the internal request the current one, in the context of the request for the tool.
-
-    A context of its own would repeat what that request has passed, and would cost more.
-    """
-    context, source = request_ctx, tool.source
-    outer, deadline = context.request, g.deadline
-    inner = current_app.request_class(environ)
-    if isinstance(source, Operation):
-        g.match = Match(source, environ[PATH])
-    else:
-        assert context.url_adapter is not None
-        path, method = environ["PATH_INFO"].encode("latin-1").decode(), tool.method
-        inner.url_rule, texts = context.url_adapter.match(path, method, return_rule=True)
-        inner.view_args = dict(texts)
-        if inner.url_rule.rule != source.rule:
+def _request(tool: Tool, environ: dict[str, Any], adapter: MapAdapter) -> Request:
+    """The internal request, matched. Raises what a request with such a path gets."""
+    made: Request = current_app.request_class(environ)
+    if isinstance(tool.source, Declared):
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        made.url_rule, texts = adapter.match(path, tool.method, return_rule=True)
+        made.view_args = dict(texts)
+        if made.url_rule.rule != tool.source.rule:
             raise NotFound
-    g.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
-    context.request = inner
-    try:
-        yield
-    finally:
-        context.request = outer
-        g.deadline = deadline
-        g.pop("match", None)
+    return made
 
 
 def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,22 +142,22 @@ def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     body = b""
     if tool.method not in ("GET", "DELETE"):
         body = _json(parts["body"] if whole is None else whole)
-    environ = {**request.environ, PATH: parts["path"]}
-    for name in DROPPED:
-        environ.pop(name, None)
+    environ = {k: v for k, v in request.environ.items() if k not in DROPPED}
     for header, name in HEADERS.items():
         if name in parts["header"]:
             environ[f"HTTP_{header.upper().replace('-', '_')}"] = parts["header"][name]
-    return environ | {
+    query = urlencode([*_query(tool, parts["query"])], errors="replace") if parts["query"] else ""
+    environ |= {
+        PATH: parts["path"],
         "REQUEST_METHOD": tool.method,
         "PATH_INFO": path.encode(errors="replace").decode("latin-1"),
-        "RAW_URI": quote(path, errors="replace"),
-        "QUERY_STRING": urlencode([*_query(tool, parts["query"])], errors="replace"),
+        "QUERY_STRING": query,
         "HTTP_ACCEPT": JSON,
         "CONTENT_TYPE": JSON,
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": BytesIO(body),
     }
+    return environ
 
 
 def _query(tool: Tool, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -192,19 +189,25 @@ def _decimal(value: Any) -> orjson.Fragment:
     return orjson.Fragment(str(value))
 
 
-def _result(tool: Tool, arguments: Mapping[str, Any], response: Response) -> Result:
-    if response.status_code >= 400:
-        return _failed(response.get_data(as_text=True))
-    members: dict[str, Any] = {}
-    if "ETag" in response.headers:
-        members["etag"] = response.headers["ETag"]
-    if "Idempotency-Replayed" in response.headers:
-        members["replayed"] = True
+def _result(
+    tool: Tool, arguments: Mapping[str, Any], response: Response
+) -> tuple[Result, dict[str, str]]:
+    """The members of a CallToolResult, and headers for the response."""
     most = current_app.config["MCP_RESULT_BYTES"]
+    if response.status_code >= 400:
+        return _failed(_read(response, most)[0].decode(errors="ignore")), {}
+    # Werkzeug's Headers compare every name at each look-up.
+    given = dict(response.headers)
+    passed_on = {name: given[name] for name in PASSED_ON if name in given}
+    members: dict[str, Any] = {}
+    if "ETag" in given:
+        members["etag"] = given["ETag"]
+    if "Idempotency-Replayed" in given:
+        members["replayed"] = True
     body, complete = _read(response, most)
     notes = []
     if complete:
-        following = _following(tool, response)
+        following = _following(tool, given.get("Link", ""))
         if following:
             members["next"] = following
             notes.append(f"More rows: call again with {_json(following).decode()} in addition.")
@@ -218,11 +221,12 @@ def _result(tool: Tool, arguments: Mapping[str, Any], response: Response) -> Res
         _check(tool, body)
         members["result"] = orjson.Fragment(body)
     texts = [body.decode() or "Done; there are no rows.", *notes]
-    return {
+    result = {
         "content": [{"type": "text", "text": text} for text in texts],
         "structuredContent": members,
         "isError": False,
     }
+    return result, passed_on
 
 
 def _check(tool: Tool, body: bytes) -> None:
@@ -236,6 +240,9 @@ def _check(tool: Tool, body: bytes) -> None:
 
 def _read(response: Response, most: int) -> tuple[bytes, bool]:
     """(the body, whether it is complete): the first `most` bytes of a longer one."""
+    if response.is_sequence:
+        whole = response.get_data()
+        return whole[:most], len(whole) <= most
     pieces, size = [], 0
     for piece in response.iter_encoded():
         pieces.append(piece)
@@ -279,9 +286,8 @@ def _how_to_get_the_rest(tool: Tool, arguments: Mapping[str, Any], rows: int, mo
     return " ".join(sentences)
 
 
-def _following(tool: Tool, response: Response) -> dict[str, Any] | None:
+def _following(tool: Tool, link: str) -> dict[str, Any] | None:
     """The arguments of the next page, from the response's Link."""
-    link = response.headers.get("Link", "")
     if 'rel="next"' not in link:
         return None
     address = link.partition("<")[2].partition(">")[0]
