@@ -152,6 +152,10 @@ def test_a_short_text_named_json_is_no_document():
         (t_sql("api.get_x @a sql_variant = NULL"), "sql_variant"),
         (t_sql("api.get_x", allowed=False), "the API's login may not execute it; grant EXECUTE."),
         (t_sql("api.get_x", described="Old.\n@private"), "it is marked @private."),
+        (
+            t_sql("api.get_x", described="@private it is old"),
+            "@private it is old: the one value is mcp.",
+        ),
         (t_sql("api.get_x", reason="it is overloaded"), "it is overloaded."),
         (t_sql("api.get_x", described="@route FETCH /x"), "@route FETCH /x: write a method out of"),
         (t_sql("api.get_x", described="@route GET x"), "@route GET x: write a method"),

@@ -236,6 +236,15 @@ def test_methods_and_headers_of_the_other_revision_are_refused(agent):
     error_of(agent.post_message(sent, **{"MCP-Protocol-Version": "2027-01-01"}), 400, -32020)
 
 
+def test_a_body_in_chunks_is_read_and_a_large_one_refused(agent):
+    sent = tool_call("get_order", order_id=1)
+    headers = {**headers_of(sent), "Content-Type": "application/json"}
+    text = requests.models.complexjson.dumps(sent).encode()
+    chunked = agent.post("/mcp", data=iter([text[:20], text[20:]]), headers=headers)
+    assert chunked.json()["result"]["isError"] is False
+    assert agent.post("/mcp", data=b" " * (1 << 22) + text, headers=headers).status_code == 413
+
+
 def test_other_methods_of_http_answer_405(agent):
     for method in ("GET", "DELETE", "PUT"):
         response = agent.request(method, "/mcp")
