@@ -75,15 +75,7 @@ def body_bytes() -> bytes:
 
     Raises Problem request-timeout or invalid-json, and RequestEntityTooLarge.
     """
-    length = request.content_length
-    if length is None or length > current_app.config["MAX_CONTENT_LENGTH"]:
-        return _read(lambda: request.get_data(cache=False))
-    # Werkzeug's stream costs more than the body of a short message.
-    with current_app.extensions["body_time"].arriving():
-        text: bytes = request.environ["wsgi.input"].read(length)
-    if len(text) < length:
-        raise Problem("invalid-json", "The body is incomplete or malformed.")
-    return text
+    return _read(_all_data)
 
 
 def _read(read: Callable[[], T]) -> T:

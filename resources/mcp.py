@@ -48,13 +48,12 @@ class Mcp(Resource):
             message = message_of_request(request)
             if message.is_notification:
                 return _without_body()
-            headers: dict[str, str] = {}
-            result = _result(message, headers)
+            result = _result(message)
         except RpcError as error:
             return _response(error.body, error.status)
         if message.is_stateless:
             result |= STAMP
-        return _response({"jsonrpc": "2.0", "id": message.id, "result": result}, 200, headers)
+        return _response({"jsonrpc": "2.0", "id": message.id, "result": result}, 200)
 
 
 def _without_body() -> Response:
@@ -63,16 +62,16 @@ def _without_body() -> Response:
     return response
 
 
-def _response(body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-    response = Response(orjson.dumps(body), status, headers, mimetype=JSON)
+def _response(body: dict[str, Any], status: int) -> Response:
+    response = Response(orjson.dumps(body), status, mimetype=JSON)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def _result(message: Message, headers: dict[str, str]) -> Result:
-    """Raises RpcError; adds headers for the response."""
+def _result(message: Message) -> Result:
+    """Raises RpcError."""
     if message.method == "tools/call":
-        return _call(message, headers)
+        return _call(message)
     if message.method == "tools/list":
         return _list(message)
     if message.is_stateless and message.method == "server/discover":
@@ -84,7 +83,7 @@ def _result(message: Message, headers: dict[str, str]) -> Result:
     raise message.error(METHOD_NOT_FOUND, f"The method {message.shown_method} does not exist.")
 
 
-def _call(message: Message, headers: dict[str, str]) -> Result:
+def _call(message: Message) -> Result:
     name, arguments = message.params.get("name"), message.params.get("arguments", {})
     if not isinstance(name, str):
         raise message.error(INVALID_PARAMS, "params.name must be the name of a tool.")
@@ -97,9 +96,7 @@ def _call(message: Message, headers: dict[str, str]) -> Result:
         raise message.error(
             INVALID_PARAMS, f"There is no tool {message.shown(name)}; see tools/list.{also}"
         )
-    result, more = call_tool(tool, arguments)
-    headers |= more
-    return result
+    return call_tool(tool, arguments)
 
 
 def _list(message: Message) -> Result:

@@ -42,8 +42,6 @@ DROPPED = {
     *("HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_ACCEPT_ENCODING", "HTTP_RANGE"),
     *("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IDEMPOTENCY_KEY", "werkzeug.socket"),
 }
-# Headers of the internal response that an HTTP client of the tool gets too.
-PASSED_ON = ("Consistency-Token",)
 UNENCODABLE = "The arguments have a number beyond 64 bits or a character that is no Unicode."
 _DECODER = json.JSONDecoder()
 _BETWEEN = re.compile(r"[\s,]*")
@@ -53,24 +51,25 @@ class Refused(Exception):
     """Arguments that make no request; the message is for the model."""
 
 
-def call_tool(tool: Tool, arguments: Mapping[str, Any]) -> tuple[Result, dict[str, str]]:
-    """The members of a CallToolResult, and headers for the response.
+def call_tool(tool: Tool, arguments: Mapping[str, Any]) -> Result:
+    """The members of a CallToolResult.
 
     Raises Problem unauthenticated or forbidden where the caller may not use the operation.
     """
     require((tool.group,))
     request_record(request.environ).route = f"{MCP} {tool.name}"
-    status, result, headers = _call(tool, arguments)
+    status, result = _call(tool, arguments)
     observer: Observer = current_app.extensions["observer"]
     observer.observe(ToolCall(tool.name, status))
-    return result, headers
+    return result
 
 
-def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result, dict[str, str]]:
+def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result]:
+    """(the status of the operation's response, the result)."""
     try:
         environ = _environ(tool, arguments)
     except Refused as refused:
-        return 400, _failed(str(refused)), {}
+        return 400, _failed(str(refused))
     # The internal request becomes the current one, in the context of the request for the tool. A
     # context of its own would repeat what that request has passed, and would cost more.
     context = request_ctx._get_current_object()  # type: ignore[attr-defined]
@@ -83,12 +82,12 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result, dict[s
         response = current_app.dispatch_request()
         assert isinstance(response, Response)
         try:
-            return response.status_code, *_result(tool, arguments, response)
+            return response.status_code, _result(tool, arguments, response)
         finally:
             response.close()
     except Exception as error:
         problem = _problem(error)
-        return problem.status, _failed(_sentences(tool, arguments, problem)), {}
+        return problem.status, _failed(_sentences(tool, arguments, problem))
     finally:
         context.request = outer
         g.deadline = deadline
@@ -146,6 +145,9 @@ def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
     for header, name in HEADERS.items():
         if name in parts["header"]:
             environ[f"HTTP_{header.upper().replace('-', '_')}"] = parts["header"][name]
+    if "HTTP_CONSISTENCY_TOKEN" not in environ:
+        # An agent's host keeps no tokens, and the agent expects to read what it wrote.
+        environ.setdefault("HTTP_CONSISTENCY", "primary")
     query = urlencode([*_query(tool, parts["query"])], errors="replace") if parts["query"] else ""
     environ |= {
         PATH: parts["path"],
@@ -189,16 +191,12 @@ def _decimal(value: Any) -> orjson.Fragment:
     return orjson.Fragment(str(value))
 
 
-def _result(
-    tool: Tool, arguments: Mapping[str, Any], response: Response
-) -> tuple[Result, dict[str, str]]:
-    """The members of a CallToolResult, and headers for the response."""
+def _result(tool: Tool, arguments: Mapping[str, Any], response: Response) -> Result:
     most = current_app.config["MCP_RESULT_BYTES"]
     if response.status_code >= 400:
-        return _failed(_read(response, most)[0].decode(errors="ignore")), {}
+        return _failed(_read(response, most)[0].decode(errors="ignore"))
     # Werkzeug's Headers compare every name at each look-up.
     given = dict(response.headers)
-    passed_on = {name: given[name] for name in PASSED_ON if name in given}
     members: dict[str, Any] = {}
     if "ETag" in given:
         members["etag"] = given["ETag"]
@@ -221,12 +219,11 @@ def _result(
         _check(tool, body)
         members["result"] = orjson.Fragment(body)
     texts = [body.decode() or "Done; there are no rows.", *notes]
-    result = {
+    return {
         "content": [{"type": "text", "text": text} for text in texts],
         "structuredContent": members,
         "isError": False,
     }
-    return result, passed_on
 
 
 def _check(tool: Tool, body: bytes) -> None:
