@@ -8,6 +8,7 @@ import pytest
 
 from protocol.consistency import Token
 from replicas.reads import MOST_WAITING
+from testkit.agent import headers_of, tool_call
 from testkit.api_client import unique_name
 from testkit.routed import routed, states, wait_for_states
 
@@ -92,6 +93,21 @@ def test_a_client_without_tokens_can_ask_for_the_primary(late):
     assert late.get(path).status_code == 404
     assert late.get(path, headers={"Consistency": "primary"}).status_code == 200
     assert routed(late.application)["primary required"] == 1
+
+
+def test_an_agent_reads_what_it_wrote_and_may_send_the_token_instead(late):
+    def call(name, headers=None, **arguments):
+        sent = tool_call(name, **arguments)
+        return late.post("/mcp", json=sent, headers={**headers_of(sent), **(headers or {})})
+
+    made = call("create_order", customer=unique_name(), amount=1)
+    (row,) = made.json["result"]["structuredContent"]["result"]
+    number = row["order_id"]
+    assert not call("get_order", order_id=number).json["result"]["isError"]
+    assert routed(late.application)["primary required"] == 1
+    token = {TOKEN: made.headers[TOKEN]}
+    assert not call("get_order", token, order_id=number).json["result"]["isError"]
+    assert routed(late.application)["primary behind"] == 1
 
 
 def test_tokens_of_several_writes_are_all_waited_for(late):
