@@ -42,6 +42,8 @@ DROPPED = {
     *("HTTP_TRANSFER_ENCODING", "HTTP_CONTENT_ENCODING", "HTTP_ACCEPT_ENCODING", "HTTP_RANGE"),
     *("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IDEMPOTENCY_KEY", "werkzeug.socket"),
 }
+# The variable of each argument that becomes a header.
+VARIABLES = {name: f"HTTP_{header.upper().replace('-', '_')}" for header, name in HEADERS.items()}
 UNENCODABLE = "The arguments have a number beyond 64 bits or a character that is no Unicode."
 _DECODER = json.JSONDecoder()
 _BETWEEN = re.compile(r"[\s,]*")
@@ -73,12 +75,13 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result]:
     # The internal request becomes the current one, in the context of the request for the tool. A
     # context of its own would repeat what that request has passed, and would cost more.
     context = request_ctx._get_current_object()  # type: ignore[attr-defined]
-    outer, deadline = context.request, g.deadline
+    own: Any = g._get_current_object()
+    outer, deadline = context.request, own.deadline
     try:
         context.request = _request(tool, environ, context.url_adapter)
-        g.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
+        own.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
         if isinstance(tool.source, Operation):
-            g.match = Match(tool.source, environ[PATH])
+            own.match = Match(tool.source, environ[PATH])
         response = current_app.dispatch_request()
         assert isinstance(response, Response)
         try:
@@ -90,8 +93,8 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result]:
         return problem.status, _failed(_sentences(tool, arguments, problem))
     finally:
         context.request = outer
-        g.deadline = deadline
-        g.pop("match", None)
+        own.deadline = deadline
+        own.pop("match", None)
 
 
 def _problem(error: Exception) -> Problem:
@@ -137,14 +140,17 @@ def _environ(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
             parts[place][name] = value
     if faults:
         raise Refused("\n".join(faults))
-    path = IN_BRACES.sub(lambda found: parts["path"][found[1]], tool.path)
+    path = tool.path
+    if parts["path"]:
+        path = IN_BRACES.sub(lambda found: parts["path"][found[1]], path)
     body = b""
     if tool.method not in ("GET", "DELETE"):
         body = _json(parts["body"] if whole is None else whole)
-    environ = {k: v for k, v in request.environ.items() if k not in DROPPED}
-    for header, name in HEADERS.items():
-        if name in parts["header"]:
-            environ[f"HTTP_{header.upper().replace('-', '_')}"] = parts["header"][name]
+    environ: dict[str, Any] = request.environ.copy()
+    for name in DROPPED:
+        environ.pop(name, None)
+    for name, text in parts["header"].items():
+        environ[VARIABLES[name]] = text
     if "HTTP_CONSISTENCY_TOKEN" not in environ:
         # An agent's host keeps no tokens, and the agent expects to read what it wrote.
         environ.setdefault("HTTP_CONSISTENCY", "primary")
