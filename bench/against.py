@@ -70,8 +70,10 @@ def main() -> int:
     parser.add_argument("--setting", default="", help="NAME=VALUE: this tree with it, as a third")
     options = parser.parse_args()
     chosen = [w for w in WORKLOADS if w.name in (options.workload or ("one customer", "patch"))]
-    print("| workload | connections | contestant | requests/s | this tree/it | p99 ms | CPU µs |")
-    print("|---|--:|---|--:|---|--:|--:|")
+    print(
+        "| workload | connections | contestant | requests/s | this tree/it | p99 ms | CPU µs | errors |"
+    )
+    print("|---|--:|---|--:|---|--:|--:|--:|")
     with bench_database("postgresql") as database, contextlib.ExitStack() as started:
         servers = [
             started.enter_context(running(c, database, Form(options.width, pinned=True)))
@@ -108,7 +110,7 @@ def main() -> int:
                     print(
                         f"| {workload.name} | {connections} | {name} | {rate:,.0f}"
                         f" | {middle:.2f} ({low:.2f} to {high:.2f}) | {p99:.2f}"
-                        f" | {1e6 * cpu:.0f} |",
+                        f" | {1e6 * cpu:.0f} | {sum(f['errors'] for f in mine)} |",
                         flush=True,
                     )
     return 0
