@@ -14,16 +14,18 @@ import statistics
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.bench_database import HOME, ROOT, bench_database
 from bench.contestants.registry import CONTESTANTS, Contestant, Form
 from bench.measure import measure, warm
-from bench.server_process import running
+from bench.server_process import Running, running
 from bench.summary import OURS, pair_ratios
 from bench.workloads import WORKLOADS
 
 HERE = "this tree"
+STREAM_RATE = "4M"  # bytes per second, in the form of curl's --limit-rate
 
 
 def tree_of(commit: str) -> Path:
@@ -59,6 +61,20 @@ def contestants(commit: str, setting: str) -> list[Contestant]:
     return found
 
 
+@contextlib.contextmanager
+def streams(server: Running, number: int) -> Iterator[None]:
+    """Clients that read streams of trips, one after another, at STREAM_RATE each."""
+    urls = [server.url("/taxidata?limit=0&format=ndjson")] * 1000
+    command = ["curl", "--silent", "--limit-rate", STREAM_RATE, *urls]
+    clients = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("commit", nargs="?", default="HEAD")
@@ -67,11 +83,15 @@ def main() -> int:
     parser.add_argument("--width", type=int, default=2, help="connections of a worker")
     parser.add_argument("--workload", action="append", help="a workload's name; may be repeated")
     parser.add_argument("--connections", type=int, action="append", help="may be repeated")
+    parser.add_argument("--streams", type=int, default=0, help="slow streams next to the load")
     parser.add_argument("--setting", default="", help="NAME=VALUE: this tree with it, as a third")
     options = parser.parse_args()
     chosen = [w for w in WORKLOADS if w.name in (options.workload or ("one customer", "patch"))]
-    print("| workload | connections | contestant | requests/s | this tree/it | p99 ms | CPU µs |")
-    print("|---|--:|---|--:|---|--:|--:|")
+    print(
+        "| workload | connections | contestant | requests/s | this tree/it | p99 ms | CPU µs |"
+        " errors |"
+    )
+    print("|---|--:|---|--:|---|--:|--:|--:|")
     with bench_database("postgresql") as database, contextlib.ExitStack() as started:
         servers = [
             started.enter_context(running(c, database, Form(options.width, pinned=True)))
@@ -86,14 +106,15 @@ def main() -> int:
                     # Rotated, so that no contestant always runs after the same other one.
                     servers.append(servers.pop(0))
                     for server in servers:
-                        figure = measure(
-                            server,
-                            workload,
-                            database,
-                            connections=connections,
-                            seconds=options.seconds,
-                            tag="load",
-                        )
+                        with streams(server, options.streams):
+                            figure = measure(
+                                server,
+                                workload,
+                                database,
+                                connections=connections,
+                                seconds=options.seconds,
+                                tag="load",
+                            )
                         figures.append({**figure.as_dict(), "round": turn})
                     if workload.writes:
                         database.forget_created()
@@ -108,7 +129,7 @@ def main() -> int:
                     print(
                         f"| {workload.name} | {connections} | {name} | {rate:,.0f}"
                         f" | {middle:.2f} ({low:.2f} to {high:.2f}) | {p99:.2f}"
-                        f" | {1e6 * cpu:.0f} |",
+                        f" | {1e6 * cpu:.0f} | {sum(f['errors'] for f in mine)} |",
                         flush=True,
                     )
     return 0

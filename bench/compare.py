@@ -148,6 +148,8 @@ def fastest(
     contestant: Contestant, database: BenchDatabase, alternatives: dict[str, list[Form]]
 ) -> dict[str, Form]:
     """By kind of work, the fastest of its alternatives."""
+    if all(len(forms) == 1 for forms in alternatives.values()):
+        return {work: forms[0] for work, forms in alternatives.items()}
     rates: dict[tuple[str, Form], list[float]] = {}
     with contextlib.ExitStack() as started:
         servers = {
@@ -155,9 +157,6 @@ def fastest(
             for form in dict.fromkeys(form for forms in alternatives.values() for form in forms)
         }
         for work, forms in alternatives.items():
-            if len(forms) == 1:
-                rates[work, forms[0]] = [0.0]
-                continue
             workload = TUNED_BY[work]
             for form in forms:
                 warm(servers[form], workload, connections=16, tag="tune")

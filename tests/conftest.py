@@ -27,17 +27,18 @@ RUN_FOLDER = "TESTS_RUN_FOLDER"
 # The same for the signals that it was started to ignore: a background job of a script ignores
 # SIGINT and SIGQUIT, one under nohup SIGHUP.
 IGNORED_SIGNALS = "TESTS_IGNORED_SIGNALS"
-# `scripts/test --fast`: folders and files whose tests take milliseconds each, and of the contract
-# those that share one server.
+# `scripts/test --fast`: folders and files whose tests take milliseconds each, and one file of the
+# contract: each file that needs a server makes a cluster in its own process.
 FAST = (
     *("unit", "catalog/test_binding.py", "catalog/test_convention.py", "catalog/test_header.py"),
-    *("contract/test_customers.py", "contract/test_taxidata.py"),
+    "contract/test_customers.py",
 )
-# Files of tests/unit that start processes or databases.
+# Files of tests/unit that start processes or databases, or take seconds.
 NOT_FAST = {
     *("test_azure_deploy.py", "test_cli.py", "test_containers.py", "test_doctor.py"),
     *("test_documents_site.py", "test_embedded.py", "test_sql_scripts.py", "test_suite.py"),
     "test_taxi_file.py",
+    *("test_pool_state_machine.py", "test_pool_threads.py"),
 }
 WATCH = pytest.StashKey[SecretWatch]()
 # A busy machine makes examples slowly, which is no fault of what is tested.

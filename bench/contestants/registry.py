@@ -147,6 +147,8 @@ def environment(contestant: Contestant, addresses: Addresses, form: Form) -> Map
             "POSTGRESQLCONNSTR_WWIF": text,
             "POSTGRESQLCONNSTR_TAXI": text,
             "POOL_MAX_SIZE": str(form.width),
+            # The others let any number of requests wait.
+            "POOL_MAX_WAITING": "128",
             "PIN_WORKERS": "yes" if form.pinned and contestant.pins_itself else "no",
             **contestant.environment,
         }
