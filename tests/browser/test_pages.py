@@ -303,6 +303,11 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_this_tab_only(closed, keys, bro
     assert "requires an API key" in shown(browser, "#key").text
     for place in ("#trips", "#customers", "#problems"):
         assert not browser.find_element(By.CSS_SELECTOR, place).is_displayed()
+    run_read, run_write = (
+        shown(browser, f"{CARD % name} .primary") for name in ("getCustomer", "createCustomer")
+    )
+    assert not run_read.is_enabled()
+    assert '"X-API-Key: $API_CREDENTIAL"' in copied(browser, "getCustomer", "curl")
     fill(browser, "#key input", "spa_wrong")
     click(browser, "#key .primary")
     has_text(browser, "#key [role=status]", "not accepted")
@@ -312,6 +317,7 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_this_tab_only(closed, keys, bro
     shown(browser, "#customers tbody tr")
     shown(browser, "[data-by=hour] .ct-bar")
     assert not browser.find_element(By.CSS_SELECTOR, "#problems").is_displayed()
+    assert not run_write.is_enabled()
     card = CARD % "getCustomer"
     click(browser, f"{card} .primary")
     has_text(browser, f"{card} .output [role=status]", "200 OK")
