@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import reduce
 from typing import Any
 
 from prometheus_client import Metric
 
+from observability.metrics import REQUEST_BUCKETS
+
 MOST_ROUTES = 50
+# Upper bounds of the histogram of durations, in seconds.
+BOUNDS = (*REQUEST_BUCKETS, float("inf"))
+_PLACES = {bound: place for place, bound in enumerate(BOUNDS)}
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
 STATES = ("idle", "in_use", "connecting")
 # A database's counters by their names in the figures.
@@ -29,32 +35,37 @@ _NAMES = {metric: name for name, metric in COUNTERS.items()}
 
 Json = dict[str, Any]
 Counts = dict[str, dict[str, float]]
+_METRICS = {
+    *("http_requests", "http_request_duration_seconds", "db_pool_connections"),
+    *("db_pool_max_connections", "db_pool_waiting", *(name[:-6] for name in COUNTERS.values())),
+}
 
 
 def totals(families: Iterable[Metric]) -> tuple[Json, Counts]:
     """(totals, the pools' state now by database).
 
-    Totals are {"requests": {"GET /route": {status: n}}, "durations": {"GET /route": {bound: n}},
-    "databases": {database: {counter: n}}}; a bound counts all requests that took at most that many
-    seconds.
+    Totals are {"requests": {"GET /route": {status: n}}, "durations": {"GET /route": [n, …]},
+    "databases": {database: {counter: n}}}; durations count, for each of BOUNDS, the requests that
+    took at most that long.
     """
-    found: dict[str, Counts] = {kind: _counts() for kind in ("requests", "durations", "databases")}
-    pools = _counts()
-    for sample in (sample for family in families for sample in family.samples):
+    requests, databases, pools = _counts(), _counts(), _counts()
+    durations: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(BOUNDS))
+    known = (family for family in families if family.name in _METRICS)
+    for sample in (sample for family in known for sample in family.samples):
         name, labels, value = sample.name, sample.labels, sample.value
         if name == "http_requests_total":
-            found["requests"][_operation(labels)][labels["status"]] = value
+            requests[_operation(labels)][labels["status"]] = value
         elif name == "http_request_duration_seconds_bucket":
-            found["durations"][_operation(labels)][labels["le"]] = value
+            durations[_operation(labels)][_PLACES[float(labels["le"])]] = value
         elif name in _NAMES:
-            found["databases"][labels["database"]][_NAMES[name]] += value
+            databases[labels["database"]][_NAMES[name]] += value
         elif name == "db_pool_connections":
             pools[labels["database"]][labels["state"]] = value
         elif name == "db_pool_max_connections":
             pools[labels["database"]]["max_size"] = value
         elif name == "db_pool_waiting":
             pools[labels["database"]]["waiting"] = value
-    return found, pools
+    return {"requests": requests, "durations": durations, "databases": databases}, pools
 
 
 def growth(before: Json, now: Json) -> Json:
@@ -63,10 +74,11 @@ def growth(before: Json, now: Json) -> Json:
     for kind, groups in now.items():
         found[kind] = {}
         for group, counts in groups.items():
-            old = before.get(kind, {}).get(group, {})
-            grown = {name: n - old.get(name, 0) for name, n in counts.items()}
-            if any(grown.values()):
-                found[kind][group] = grown
+            old = before.get(kind, {}).get(group)
+            if old is None:
+                found[kind][group] = counts
+            elif counts != old:
+                found[kind][group] = _difference(counts, old)
     return found
 
 
@@ -81,7 +93,8 @@ def summary(intervals: Sequence[Json]) -> Json:
     for one in intervals:
         for kind, groups in one["grown"].items():
             for group, counts in groups.items():
-                _add(whole[kind].setdefault(group, {}), counts)
+                known = whole[kind].get(group)
+                whole[kind][group] = counts if known is None else _sum(known, counts)
     seconds = sum(one["seconds"] for one in intervals)
     return {
         "seconds": round(seconds, 1),
@@ -92,24 +105,21 @@ def summary(intervals: Sequence[Json]) -> Json:
     }
 
 
-def quantile(share: float, counts: Mapping[str, float]) -> float | None:
+def quantile(share: float, counts: Sequence[float]) -> float | None:
     """The time in ms that `share` of the requests took at most; None without requests.
 
-    counts: requests by the bound in seconds that they did not exceed, "+Inf" included.
-    Interpolated as Prometheus does it, so exact to the distance of two bounds.
+    counts: as in totals(). Interpolated as Prometheus does it, so exact to the distance of two
+    bounds; a time beyond the last finite bound is that bound.
     """
-    bounds = sorted((float(bound), n) for bound, n in counts.items())
-    if not bounds:
+    if not counts or not counts[-1]:
         return None
-    rank = share * bounds[-1][1]
-    lower, below = 0.0, 0.0
-    for bound, n in bounds:
-        if n >= rank and n > below:
-            if bound == float("inf"):
-                return round(1000 * lower, 3)
-            return round(1000 * (lower + (bound - lower) * (rank - below) / (n - below)), 3)
-        lower, below = bound, n
-    return round(1000 * lower, 3)
+    rank = share * counts[-1]
+    place = next(place for place, n in enumerate(counts) if n >= rank)
+    lower, below = (BOUNDS[place - 1], counts[place - 1]) if place else (0.0, 0.0)
+    if place == len(BOUNDS) - 1:
+        return 1000 * lower
+    within = (rank - below) / (counts[place] - below)
+    return round(1000 * (lower + (BOUNDS[place] - lower) * within), 3)
 
 
 def time_text(at: float) -> str:
@@ -126,22 +136,25 @@ def _operation(labels: Mapping[str, str]) -> str:
     return f"{labels['method']} {labels['route']}"
 
 
-def _add(to: dict[str, float], counts: Mapping[str, float]) -> None:
-    for name, n in counts.items():
-        to[name] = to.get(name, 0) + n
+def _difference(counts: Any, before: Any) -> Any:
+    if isinstance(counts, list):
+        return [n - old for n, old in zip(counts, before, strict=True)]
+    return {name: n - before.get(name, 0) for name, n in counts.items()}
+
+
+def _sum(first: Any, second: Any) -> Any:
+    if isinstance(first, list):
+        return [n + m for n, m in zip(first, second, strict=True)]
+    return {name: first.get(name, 0) + second.get(name, 0) for name in first | second}
 
 
 def _of_requests(grown: Json, seconds: float) -> Json:
-    statuses: dict[str, float] = {}
-    for counts in grown["requests"].values():
-        _add(statuses, counts)
-    durations: dict[str, float] = {}
-    for counts in grown["durations"].values():
-        _add(durations, counts)
+    statuses: dict[str, float] = reduce(_sum, grown["requests"].values(), {})
+    durations: list[float] = reduce(_sum, grown["durations"].values(), [0.0] * len(BOUNDS))
     return _figures(statuses, durations, seconds)
 
 
-def _figures(statuses: Mapping[str, float], durations: Mapping[str, float], seconds: float) -> Json:
+def _figures(statuses: Mapping[str, float], durations: Sequence[float], seconds: float) -> Json:
     number = sum(statuses.values())
     failed = sum(n for status, n in statuses.items() if status >= "500")
     refused = sum(n for status, n in statuses.items() if "400" <= status < "500")
@@ -159,7 +172,7 @@ def _of_routes(whole: Json, seconds: float) -> list[Json]:
     found = []
     for operation, statuses in whole["requests"].items():
         method, _, route = operation.partition(" ")
-        figures = _figures(statuses, whole["durations"].get(operation, {}), seconds)
+        figures = _figures(statuses, whole["durations"].get(operation, ()), seconds)
         found.append({"method": method, "route": route, **figures})
     found.sort(key=lambda one: (-one["requests"], one["route"], one["method"]))
     return found[:MOST_ROUTES]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 Value = dict[str, Any]
 
@@ -37,14 +38,14 @@ class SharedValue:
                 self._value = changed
                 return
             written = self._file.with_suffix(".new")
-            written.write_text(json.dumps(changed), encoding="utf-8")
+            written.write_bytes(orjson.dumps(changed))
             os.replace(written, self._file)
 
     def _load(self) -> Value:
         if self._file is None:
             return self._value
         with contextlib.suppress(FileNotFoundError, ValueError):
-            found: Value = json.loads(self._file.read_text(encoding="utf-8"))
+            found: Value = orjson.loads(self._file.read_bytes())
             return found
         return {}
 

@@ -131,7 +131,8 @@ class Customers(ProcedureResource):
     def get(self, query: CustomersQuery) -> Response:
         """A page of the customers, or all.
 
-        The header `Link` has the URL of the next page. `limit=0`, NDJSON and CSV are streamed.
+        The header `Link` has the URL of the next page. `limit=0`, NDJSON, CSV and
+        Arrow are streamed.
         """
         document = query.model_dump(exclude_none=True)
         media_type = wanted_format(document.pop("format", None))

@@ -43,8 +43,9 @@ AssetName = Literal[
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # The files that change only with a version of their package.
 LIBRARIES = ("chartist.js", "swagger-ui.css", "swagger-ui-bundle.js")
-# The credential of each method of AUTH, in the sentence of the form that takes it.
-CREDENTIALS = {"keys": "an API key", "oidc": "a bearer token", "easyauth": "signing in"}
+# What the form for a credential says of each method of AUTH, and the label of its field.
+REQUIRED = {"keys": "an API key", "oidc": "a bearer token", "easyauth": "signing in"}
+LABELS = {"keys": "API key", "oidc": "Bearer token"}
 # Swagger UI draws with inline styles and icons in data: URLs; scripts come from files only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
@@ -178,11 +179,8 @@ def page(template: str, **values: object) -> Response:
         version=VERSION,
         methods=methods,
         groups=_groups(),
-        credential=" or ".join(CREDENTIALS[method] for method in methods),
-        credential_label=" or ".join(
-            CREDENTIALS[method].split(" ", 1)[1].capitalize() if n == 0 else CREDENTIALS[method]
-            for n, method in enumerate(m for m in methods if m != "easyauth")
-        ),
+        required=" or ".join(REQUIRED[method] for method in methods),
+        label=" or ".join(LABELS[method] for method in methods if method in LABELS),
     )
     response = Response(text)
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY

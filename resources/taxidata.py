@@ -56,7 +56,8 @@ class TaxiData(TripsResource):
     def get(self, query: TaxiQuery) -> Response:
         """Trips in the order of their pick-up, filtered.
 
-        `pickup_from` is included, `pickup_to` is not. `limit=0`, NDJSON and CSV are streamed.
+        `pickup_from` is included, `pickup_to` is not. `limit=0`, NDJSON, CSV and
+        Arrow are streamed.
         """
         return self.trips(query.model_dump(mode="json", exclude_none=True))
 

@@ -1,5 +1,5 @@
 // Swagger UI over the OpenAPI document, with the credential of this tab.
-import { headerOf, stored } from "./session.js";
+import { credentialHeader } from "./session.js";
 
 const place = document.getElementById("docs");
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -41,10 +41,8 @@ SwaggerUIBundle({
   // The default validator is someone else's server.
   validatorUrl: null,
   requestInterceptor(request) {
-    if (stored()) {
-      const [name, value] = headerOf(stored());
-      request.headers[name] ??= value;
-    }
+    const credential = credentialHeader();
+    if (credential) request.headers[credential[0]] ??= credential[1];
     return request;
   },
 });

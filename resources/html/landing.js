@@ -1,7 +1,7 @@
 // The landing page. The server sends it without states and data, so that probes of the page alone
 // never wake a database.
 import { showCustomers } from "./customers.js";
-import { showOperations } from "./operations.js";
+import { allow, showOperations } from "./operations.js";
 import { json, open, request } from "./session.js";
 import { fillProblems } from "./tables.js";
 
@@ -11,6 +11,7 @@ const health = document.getElementById("health");
 const trips = document.getElementById("trips");
 const customers = document.getElementById("customers");
 const problems = document.getElementById("problems");
+const operations = document.getElementById("operations");
 let groups = [];
 
 async function showHealth() {
@@ -73,9 +74,10 @@ function refresh() {
 
 open((opened) => {
   groups = opened;
+  allow(operations, groups);
   once(trips, prepareTrips);
   once(customers, showCustomers);
   refresh();
 });
-showOperations(document.getElementById("operations"));
+showOperations(operations).then(() => allow(operations, groups));
 setInterval(() => document.hidden || refresh(), REFRESH_MS);

@@ -1,8 +1,9 @@
 // A card for each operation of the OpenAPI document: run it, or copy it as curl or Python.
 import { curl, python } from "./snippets.js";
-import { element, json, request, stored } from "./session.js";
+import { element, headerOf, json, request, stored } from "./session.js";
 
 const FEW = 12; // cards that are open at first; more than these also get a filter
+const SERVER = "server"; // the tag of the operations of the group operate
 const SHOWN_BYTES = 65536;
 const JSON_TYPE = "application/json";
 const PARTS = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
@@ -77,7 +78,9 @@ function card(api, operation, documentation) {
         "aria-label": `Docs of ${name}`,
       }, "Docs")));
   const text = `${name} ${summary} ${tag}`.toLowerCase();
-  const made = element("article", { class: "panel card", "data-operation": operationId, "data-text": text },
+  const made = element("article", {
+    class: "panel card", "data-operation": operationId, "data-text": text, "data-group-needed": groupOf(operation),
+  },
     element("h4", {}, element("b", { class: writes ? "writes" : null }, method.toUpperCase()),
       " ", element("code", {}, path)),
     element("p", {}, summary), form, output);
@@ -152,8 +155,28 @@ function callOf(operation, form) {
   }
   if (call.body !== undefined) call.headers.push(["Content-Type", JSON_TYPE]);
   call.url = new URL(document.documentElement.dataset.home.replace(/\/$/, "") + path, location).href;
-  call.closed = Boolean(operation.security);
+  call.credential = credentialOf(operation.security ?? []);
   return call;
+}
+
+// Of an operation that requires one: like this tab's, else as its first method takes it.
+function credentialOf([scheme]) {
+  if (!scheme) return null;
+  if (stored()) return headerOf(stored());
+  return "keys" in scheme ? ["X-API-Key", ""] : ["Authorization", "Bearer "];
+}
+
+// Buttons of operations that the caller may not run are disabled.
+export function allow(section, groups) {
+  for (const card of section.querySelectorAll(".card[data-group-needed]")) {
+    card.querySelector(".primary").disabled = !groups.includes(card.dataset.groupNeeded);
+  }
+}
+
+function groupOf({ security, tag, method }) {
+  if (!security) return null;
+  if (tag === SERVER) return "operate";
+  return method === "get" ? "read" : "write";
 }
 
 // crypto.randomUUID exists only where the page came over HTTPS or from this machine.
@@ -216,7 +239,7 @@ function indented(text) {
 }
 
 async function copy(call, as, output) {
-  const text = (as === "curl" ? curl : python)(call, stored());
+  const text = (as === "curl" ? curl : python)(call);
   try {
     await navigator.clipboard.writeText(text);
     show(output, "Copied to the clipboard:", text);

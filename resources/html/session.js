@@ -6,15 +6,21 @@ const home = document.documentElement.dataset.home;
 
 export const stored = () => sessionStorage.getItem(STORED);
 
-// The header of a credential: [name, value].
-export function headerOf(credential) {
-  return JWT.test(credential) ? ["Authorization", `Bearer ${credential}`] : ["X-API-Key", credential];
+// The header that carries credentials like this one, and what stands before them.
+export const headerOf = (credential) => (JWT.test(credential) ? ["Authorization", "Bearer "] : ["X-API-Key", ""]);
+
+// The header of this tab's credential: [name, value], or null.
+export function credentialHeader() {
+  const credential = stored();
+  if (!credential) return null;
+  const [name, before] = headerOf(credential);
+  return [name, before + credential];
 }
 
 export function request(path, options = {}) {
   const headers = new Headers(options.headers);
-  const credential = stored();
-  if (credential) headers.set(...headerOf(credential));
+  const credential = credentialHeader();
+  if (credential) headers.set(...credential);
   return fetch(path, { ...options, headers });
 }
 

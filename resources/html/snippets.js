@@ -1,21 +1,16 @@
 // A request as a line of curl, or as a Python program with requests. A credential is named, never
-// written: a copied line ends up in chats and files.
-import { headerOf } from "./session.js";
+// written: a copied line ends up in chats and files. call.credential: the credential's header and what
+// stands before it, or null.
 
 const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
-function credentialHeader(credential) {
-  const [name, value] = headerOf(credential);
-  return [name, value.slice(0, value.length - credential.length)];
-}
-
-export function curl({ method, url, query, headers, body }, credential) {
+export function curl({ method, url, query, headers, body, credential }) {
   const search = new URLSearchParams(query).toString();
   const words = ["curl", ...(method === "GET" ? [] : ["-X", method]), quoted(url + (search && `?${search}`))];
   let text = words.join(" ");
   for (const [name, value] of headers) text += ` \\\n  -H ${quoted(`${name}: ${value}`)}`;
   if (credential) {
-    const [name, before] = credentialHeader(credential);
+    const [name, before] = credential;
     text += ` \\\n  -H "${name}: ${before}$API_CREDENTIAL"`;
   }
   if (body !== undefined) text += ` \\\n  --data-binary ${quoted(body)}`;
@@ -25,7 +20,7 @@ export function curl({ method, url, query, headers, body }, credential) {
 // A JSON string is a Python string too.
 const literal = (text) => JSON.stringify(text);
 
-export function python({ method, url, query, headers, body }, credential) {
+export function python({ method, url, query, headers, body, credential }) {
   const lines = [...(credential ? ["import os", ""] : []), "import requests", "", "response = requests.request(",
     `    ${literal(method)},`, `    ${literal(url)},`];
   if (query.length) {
@@ -33,7 +28,7 @@ export function python({ method, url, query, headers, body }, credential) {
   }
   const sent = headers.map(([name, value]) => `        ${literal(name)}: ${literal(value)},`);
   if (credential) {
-    const [name, before] = credentialHeader(credential);
+    const [name, before] = credential;
     sent.push(`        ${literal(name)}: ${before ? `${literal(before)} + ` : ""}os.environ["API_CREDENTIAL"],`);
   }
   if (sent.length) lines.push("    headers={", ...sent, "    },");

@@ -28,6 +28,6 @@ export function fillProblems(table, problems) {
     ["Request id", (one) => element("code", {}, one.request_id), null],
     ["Time", (one) => element("time", { datetime: one.time }, clock.format(new Date(one.time))), null],
     ["Status", (one) => element("span", { class: one.status >= 500 ? "bad" : null }, reason(one)), null],
-    ["Route", (one) => element("code", {}, `${one.method} ${one.route}`), null],
+    ["Route", (one) => element("code", {}, `${one.method} ${one.route}`), "whole"],
   ]);
 }

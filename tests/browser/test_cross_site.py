@@ -17,8 +17,9 @@ from selenium.webdriver.support import expected_conditions as met
 from selenium.webdriver.support.wait import WebDriverWait
 
 from testkit.api_client import Api, unique_name
+from testkit.browser import opened_browser
 from testkit.server import Server
-from tests.browser.test_pages import PATIENCE_SECONDS, opened_browser
+from tests.browser.test_pages import PATIENCE_SECONDS
 
 STRANGER, FRIEND, REBOUND = "evil.example", "friend.example", "rebound.example"
 FORM = """<form method="post" action="{action}"><input name="customer"></form>

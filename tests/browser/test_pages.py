@@ -3,13 +3,11 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions as met
@@ -19,41 +17,21 @@ from authentication.api_keys import new_key, setting_line
 from operations.response_models import CUSTOMER_123
 from settings import ROOT
 from testkit.api_client import Api
+from testkit.browser import opened_browser
 from testkit.procedures import procedure_server
 from testkit.server import Server
 
 PATIENCE_SECONDS = 30
-BROWSERS = ("chromium", "google-chrome")
 OPERATION = "#operations-customer-getCustomer"
 CARD = '.card[data-operation="%s"]'
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 PHONE, DESK = (390, 844), (1280, 800)
-QUIET = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--window-size=1280,800", "--no-proxy-server"),
-)
 
 
 @pytest.fixture(scope="module")
 def site(run_folder, worker_id):
     with Server(run_folder / f"browser-{worker_id}") as server:
         yield server
-
-
-@contextmanager
-def opened_browser(folder, *arguments):
-    """Chromium, without a window, with `folder` for its profile."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = next(filter(None, map(shutil.which, BROWSERS)))
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (*QUIET, *arguments, f"--user-data-dir={folder}"):
-        options.add_argument(argument)
-    # Named, so that Selenium looks for none elsewhere.
-    driver = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
-    opened = webdriver.Chrome(options=options, service=driver)
-    yield opened
-    opened.quit()
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +89,14 @@ def shown(browser, selector):
 
 def has_text(browser, selector, text):
     return wait(browser).until(met.text_to_be_present_in_element((By.CSS_SELECTOR, selector), text))
+
+
+def texts(browser, selector):
+    """The texts of all elements that match, in one call: Selenium needs one for each."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)",
+        selector,
+    )
 
 
 def fill(browser, selector, text):
@@ -172,6 +158,18 @@ def test_the_first_screen_shows_the_databases_and_trips_by_hour(site, browser):
             assert box["y"] + box["height"] <= DESK[1]
 
 
+@pytest.mark.parametrize(("path", "most"), [("/", 64_000), ("/status", 40_000)])
+def test_a_page_is_light_and_loads_from_this_server_only(site, browser, path, most):
+    browser.execute_cdp_cmd("Network.clearBrowserCache", {})
+    opened(browser, f"{site.url}{path}", "svg[role=img]")
+    entries = browser.execute_script(
+        "return [...performance.getEntriesByType('navigation'),"
+        " ...performance.getEntriesByType('resource')].map((one) => [one.name, one.transferSize])"
+    )
+    assert all(name.startswith(site.url) for name, _ in entries)
+    assert 0 < sum(sent for _, sent in entries) < most
+
+
 def test_charts_have_a_sentence_and_the_numbers_of_the_api(site, browser):
     opened(browser, site.url, "[data-by=weekday] svg[role=img]")
     with Api(site.url) as api:
@@ -181,8 +179,8 @@ def test_charts_have_a_sentence_and_the_numbers_of_the_api(site, browser):
             sentence = figure.find_element(By.TAG_NAME, "svg").get_attribute("aria-label")
             assert sentence.startswith("Trips by ") and " and " in sentence
             figure.find_element(By.TAG_NAME, "summary").click()
-            cells = figure.find_elements(By.CSS_SELECTOR, "tbody td:nth-child(2)")
-            trips = [int(cell.text.replace(",", "")) for cell in cells]
+            cells = texts(browser, f"#trips [data-by={by}] tbody td:nth-child(2)")
+            trips = [int(cell.replace(",", "")) for cell in cells]
             assert trips == [row["trips"] for row in api.get(f"/taxidata/summary?by={by}").json()]
             assert len(figure.find_elements(By.CSS_SELECTOR, ".ct-bar")) == len(trips) == groups
 
@@ -191,8 +189,7 @@ def test_customers_are_paged_and_searched(site, browser):
     opened(browser, site.url, "#customers tbody tr")
 
     def numbers():
-        cells = browser.find_elements(By.CSS_SELECTOR, "#customers tbody td:first-child")
-        return [int(cell.text) for cell in cells]
+        return [int(text) for text in texts(browser, "#customers tbody td:first-child")]
 
     with Api(site.url) as api:
         expected = [row["CustomerID"] for row in api.get("/customers?limit=16").json()]
@@ -303,6 +300,11 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_this_tab_only(closed, keys, bro
     assert "requires an API key" in shown(browser, "#key").text
     for place in ("#trips", "#customers", "#problems"):
         assert not browser.find_element(By.CSS_SELECTOR, place).is_displayed()
+    run_read, run_write = (
+        shown(browser, f"{CARD % name} .primary") for name in ("getCustomer", "createCustomer")
+    )
+    assert not run_read.is_enabled()
+    assert '"X-API-Key: $API_CREDENTIAL"' in copied(browser, "getCustomer", "curl")
     fill(browser, "#key input", "spa_wrong")
     click(browser, "#key .primary")
     has_text(browser, "#key [role=status]", "not accepted")
@@ -312,6 +314,7 @@ def test_the_page_asks_for_a_key_and_keeps_it_in_this_tab_only(closed, keys, bro
     shown(browser, "#customers tbody tr")
     shown(browser, "[data-by=hour] .ct-bar")
     assert not browser.find_element(By.CSS_SELECTOR, "#problems").is_displayed()
+    assert not run_write.is_enabled()
     card = CARD % "getCustomer"
     click(browser, f"{card} .primary")
     has_text(browser, f"{card} .output [role=status]", "200 OK")
@@ -400,11 +403,10 @@ def test_every_link_of_the_landing_page_leads_somewhere(site, browser):
 def test_the_landing_page_leads_to_each_procedure_in_the_documentation(orders, browser):
     opened(browser, orders.url, CARD % "getCustomer")
     fill(browser, "#operations .filter input", "order")
-    lines = browser.find_elements(By.CSS_SELECTOR, ".card:not([hidden])")
-    texts = [" ".join(line.text.split()) for line in lines]
-    assert any(t.startswith("GET /order/{order_id} Returns one order") for t in texts)
-    approve = "POST /order/{order_id}/approve Approves an order that is not on hold"
-    assert any(t.startswith(approve) for t in texts)
+    heads = texts(browser, ".card:not([hidden]) h4, .card:not([hidden]) h4 + p")
+    assert ("GET /order/{order_id}", "Returns one order") in itertools.pairwise(heads)
+    approve = ("POST /order/{order_id}/approve", "Approves an order that is not on hold")
+    assert approve in itertools.pairwise(heads)
     click(browser, f"{CARD % 'getOrder'} a")
     shown(browser, "#operations-order-getOrder .parameters")
     assert complaints(browser) == []

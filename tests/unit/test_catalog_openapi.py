@@ -206,6 +206,19 @@ def test_operation_ids_are_unique_also_across_python_and_the_catalog(app):
     assert operation(found, "get", "/clients")["operationId"] == "listCustomers2"
 
 
+def test_routes_of_one_procedure_are_one_operation(app):
+    written = "Finds orders.\n@route GET /find/{OrderID}\n@route GET /search/{OrderID}"
+    found = document(app, build([procedure("find_order", KEY, written=written)]).operations)
+    assert "/search/{OrderID}" not in found["paths"]
+    described = operation(found, "get", "/find/{OrderID}")
+    assert described["description"].endswith("The same response at `/search/{OrderID}`.")
+
+
+def test_every_operation_has_a_description(described):
+    operations = [one for item in described["paths"].values() for one in item.values()]
+    assert all(one["description"] for one in operations)
+
+
 def test_postman_creates_before_it_changes_and_accepts_documented_statuses(described):
     made = json.loads(json.dumps(collection(described)))
     (folder,) = [folder for folder in made["item"] if folder["name"] == "order"]
