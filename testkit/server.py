@@ -52,8 +52,8 @@ class Server:
             socket.create_server(("127.0.0.1", 0), backlog=512) as listener,
             self.log.open("ab") as log,
         ):
-            # gunicorn sets it on the sockets that it opens, and not on an inherited one. Without it
-            # each response to a kept-alive connection waits 40 ms for the client's delayed ACK.
+            # gunicorn sets it too, but a test connects before that, and its kept-alive connection
+            # would wait 40 ms in each response for the delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             self._process = subprocess.Popen(
