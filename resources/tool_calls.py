@@ -200,6 +200,8 @@ def _result(tool: Tool, arguments: Mapping[str, Any], response: Response) -> Res
         members["etag"] = response.headers["ETag"]
     if "Idempotency-Replayed" in response.headers:
         members["replayed"] = True
+    if "consistency_token" in g:
+        members["consistency_token"] = g.consistency_token
     most = current_app.config["MCP_RESULT_BYTES"]
     body, complete = _read(response, most)
     notes = []
