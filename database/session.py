@@ -237,6 +237,10 @@ class Session:
             return False
         return True
 
+    def cut(self) -> None:
+        """Shut its sockets down: a running statement ends as a lost connection. Any thread."""
+        self._abandon()
+
     def close(self) -> None:
         """Close the connection, now or as soon as a running cancel has ended."""
         self._watched.release()

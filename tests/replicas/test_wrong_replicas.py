@@ -3,7 +3,8 @@
 import os
 
 from embedded.cluster import API_ROLE
-from testkit.cluster import new_cluster
+from testkit.cluster import new_cluster, socket_of
+from testkit.proxy import Proxy
 from testkit.routed import routed, wait_for_states
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
@@ -67,3 +68,18 @@ def test_a_login_that_the_replica_refuses(pair, make_app):
     assert client.get("/order/1").status_code == 200
     report = client.get("/health/ready").json["databases"]["WWIF"]["replicas"][0]["state"]
     assert report != "ready"
+
+
+def test_reads_that_wait_for_a_frozen_replica_go_on_to_the_primary(pair, make_app):
+    with Proxy(socket_of(pair.standbys[0])) as proxy:
+        text = f"SERVER=127.0.0.1;PORT={proxy.port};DATABASE=app;UID={API_ROLE}"
+        app = make_app(pair.settings(POSTGRESQLCONNSTR_WWIF_REPLICA=text))
+        wait_for_states(app, "ready")
+        assert reads(app) == [200] * 5
+        proxy.freeze()
+        # The connection was used a moment ago, so that no ping precedes the read.
+        assert reads(app, number=2) == [200] * 2
+        assert routed(app)["primary unavailable"] >= 1
+        wait_for_states(app, "unreachable")
+        proxy.thaw()
+        wait_for_states(app, "ready")
