@@ -1,11 +1,12 @@
 """ConnectionManager: calls the stored procedures of one database for the resources."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import pyodbc
 
@@ -82,6 +83,8 @@ class ConnectionManager:
         # Whether a statement prepared before a session reset can be executed after it: not
         # documented, so assumed until the server reports an unknown handle (8179).
         self._handles_survive_reset = True
+        self._sessions: WeakSet[Session] = WeakSet()
+        self._sessions_lock = threading.Lock()
         self._session_tokens: WeakKeyDictionary[Session, AccessToken] = WeakKeyDictionary()
         self._pool: Pool[Session] = Pool(
             self._connect,
@@ -263,6 +266,13 @@ class ConnectionManager:
         finally:
             session.close()
 
+    def cut(self) -> None:
+        """Cut every connection: statements that wait for a frozen server fail with Kind.LOST."""
+        with self._sessions_lock:
+            sessions = list(self._sessions)
+        for session in sessions:
+            session.cut()
+
     @property
     def engine(self) -> str:
         """The database engine, as in database.dialects; before the first connection, the
@@ -366,8 +376,7 @@ class ConnectionManager:
                 columns, batches = begin(lease.connection)
             except BaseException as error:
                 # Its transaction is still open, whatever the error was.
-                lease.evict()
-                raise translate_error(error) from None
+                raise end_rows(lease, error) from None
         except BaseException as failure:
             self._observe_attempt(procedure, began, failure)
             raise
@@ -463,6 +472,8 @@ class ConnectionManager:
             session.close()
             raise DatabaseError(Kind.UNREACHABLE)
         self._engine = session.engine
+        with self._sessions_lock:
+            self._sessions.add(session)
         return session
 
     def _observe_call(
@@ -529,6 +540,24 @@ def _is_refusal(error: Exception) -> bool:
 def translate_error(error: BaseException) -> BaseException:
     """The DatabaseError for a driver's error; any other error unchanged."""
     return classify(error) if isinstance(error, pyodbc.Error) else error
+
+
+def end_rows(lease: Lease[Session], error: BaseException) -> BaseException:
+    """End a lease whose rows did not begin. Returns the translated error.
+
+    Behind a guard that failed nothing has run, so a rollback makes the connection usable again.
+    """
+    failure = translate_error(error)
+    if isinstance(failure, DatabaseError) and failure.kind is Kind.BEHIND:
+        try:
+            lease.connection.checkin()
+        except pyodbc.Error:
+            lease.evict()
+        else:
+            lease.checkin()
+    else:
+        lease.evict()
+    return failure
 
 
 def release(lease: Lease[Session], error: BaseException) -> BaseException:

@@ -338,7 +338,7 @@ class Settings:
         "0.5",
     )
     replica_max_lag_seconds: float = _seconds(
-        "lag above which a replica serves no reads without a Consistency-Token", "10", least=0.1
+        "lag above which a replica serves no reads", "10", least=0.1
     )
     exposed_schemas: tuple[tuple[str, str], ...] = _setting(
         "schemas whose procedures become routes, such as api,ERP:sales; ERP:sales is the schema"

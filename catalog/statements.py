@@ -95,14 +95,14 @@ def require_key(engine: str, key: str, since: str) -> Guard:
             f" THROW {BEHIND}, N'The write is not here yet.', 1; ",
             (key, since),
         )
-    return Guard("SELECT procedures_api.require_key(?, ?);", (key, f"{since}Z"), results=1)
+    return Guard("CALL procedures_api.require_key(?, ?);", (key, f"{since}Z"))
 
 
 def require_sample_key(engine: str, key: str, since: str) -> Guard:
     """require_key() for a write by one of the sample's procedures, which keep keys themselves."""
     if engine == "sqlserver":
         return Guard("EXEC web.require_request ?, ?; ", (key, since))
-    return Guard("SELECT web.require_request(?, ?);", (key, f"{since}Z"), results=1)
+    return Guard("CALL web.require_request(?, ?);", (key, f"{since}Z"))
 
 
 def key_table_usable(engine: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pyodbc
 
 from database.errors import DatabaseError, Kind
-from database.statement import Guard, ResultColumn, Statement, columns_of
+from database.statement import Guard, ResultColumn, Statement, columns_of, reach_result
 
 # msodbcsql.h: SQL_COPT_SS_RESET_CONNECTION, SQL_RESET_YES.
 RESET_CONNECTION, RESET_YES = 1246, 1
@@ -146,10 +146,8 @@ class SqlServer:
         """Run a statement: the columns of its first result set after `skip`, and its rows in
         batches."""
         cursor.execute(text, *values)
-        while cursor.description is None or skip:
-            skip -= cursor.description is not None
-            if not cursor.nextset():
-                return (), iter(())
+        if not reach_result(cursor, skip):
+            return (), iter(())
         return columns_of(cursor.description), self._fetch(cursor)
 
     def _fetch(self, cursor: pyodbc.Cursor) -> Iterator[list[Any]]:
@@ -217,8 +215,7 @@ class PostgreSQL:
             statement = guard.before(statement)
         text, values, skip = self.with_session(statement, caller)
         cursor.execute(text, *values)
-        for _ in range(1 + skip):  # RESET ALL, then the sets to skip
-            cursor.nextset()
+        reach_result(cursor, skip)
         fetch = f'FETCH {FETCH_ROWS} FROM "{cursor.fetchval()}"'
         while rows := cursor.execute(fetch).fetchall():
             yield [row[0] for row in rows]

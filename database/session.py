@@ -10,7 +10,14 @@ import pyodbc
 from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
 from database.errors import DeadlineExceeded
-from database.statement import Guard, ResultColumn, ResultSet, Statement, columns_of
+from database.statement import (
+    Guard,
+    ResultColumn,
+    ResultSet,
+    Statement,
+    columns_of,
+    reach_result,
+)
 
 T = TypeVar("T")
 # Prepared statements that a connection keeps; the least recently used one is closed first.
@@ -230,6 +237,10 @@ class Session:
             return False
         return True
 
+    def cut(self) -> None:
+        """Shut its sockets down: a running statement ends as a lost connection. Any thread."""
+        self._abandon()
+
     def close(self) -> None:
         """Close the connection, now or as soon as a running cancel has ended."""
         self._watched.release()
@@ -296,10 +307,8 @@ def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
 
 def _read(cursor: pyodbc.Cursor, skip: int = 0) -> Answer:
     """The first result set after `skip`; all are read: only nextset() shows an error after rows."""
-    while cursor.description is None or skip:
-        skip -= cursor.description is not None
-        if not cursor.nextset():
-            return Answer("")
+    if not reach_result(cursor, skip):
+        return Answer("")
     description = cursor.description
     rows = cursor.fetchall()
     while cursor.nextset():

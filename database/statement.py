@@ -21,27 +21,22 @@ class Statement(NamedTuple):
 class Guard(NamedTuple):
     """Statements that go in front of a read, in the same batch; one that raises ends the batch.
 
-    text: ends with a semicolon. results: the result sets that it returns.
+    text: ends with a semicolon; returns no result set.
     """
 
     text: str
     values: tuple[Any, ...]
-    results: int = 0
 
     def before(self, statement: Statement) -> Statement:
         """`statement` behind this guard, in one round trip. It must not be `alone`."""
         assert not statement.alone
         return statement._replace(
-            text=self.text + statement.text,
-            values=(*self.values, *statement.values),
-            skip=self.results + statement.skip,
+            text=self.text + statement.text, values=(*self.values, *statement.values)
         )
 
     def then(self, other: "Guard") -> "Guard":
         """Both guards."""
-        return Guard(
-            self.text + other.text, (*self.values, *other.values), self.results + other.results
-        )
+        return Guard(self.text + other.text, (*self.values, *other.values))
 
 
 class ResultColumn(NamedTuple):
@@ -62,6 +57,15 @@ class ResultSet(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+
+def reach_result(cursor: Any, skip: int = 0) -> bool:
+    """Move a pyodbc cursor to its first result set after `skip`; whether there is one."""
+    while cursor.description is None or skip:
+        skip -= cursor.description is not None
+        if not cursor.nextset():
+            return False
+    return True
 
 
 def columns_of(description: Any) -> tuple[ResultColumn, ...]:

@@ -32,10 +32,15 @@ LONGEST_NAME = 64
 LONGEST_SHOWN = 40
 REFERENCE = "#/components/schemas/"
 # Arguments that become headers of the request.
-HEADERS = {"Idempotency-Key": "idempotency_key", "If-Match": "if_match"}
+HEADERS = {
+    "Idempotency-Key": "idempotency_key",
+    "If-Match": "if_match",
+    "Consistency-Token": "consistency_token",
+}
 HEADER_TEXTS = {
     "idempotency_key": "A new random text for each write; repeated with the same, it writes once.",
     "if_match": "Write only if this is still the row's etag.",
+    "consistency_token": "The one of the last write's result: the rows are not older than it.",
 }
 # The argument for a body that is no object of its own members.
 BODY = "body"
@@ -298,6 +303,11 @@ def _result(described: Json, schemas: Json) -> Json:
         members["etag"] = {"type": "string", "description": "version of the row, for if_match"}
     if "Idempotency-Replayed" in headers:
         members["replayed"] = {"type": "boolean", "description": "the key was used before"}
+    if "Consistency-Token" in headers:
+        members["consistency_token"] = {
+            "type": "string",
+            "description": "of this write, for reads that must see it",
+        }
     members["next"] = {"type": "object", "description": "arguments that get the next rows"}
     members["cut"] = {"type": "string", "description": "what is missing, and how to get it"}
     return _with_definitions({"type": "object", "properties": members}, schemas)

@@ -13,7 +13,7 @@ import time
 from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
-from flask import Response, after_this_request, current_app, request
+from flask import Response, after_this_request, current_app, g, request
 
 from catalog import statements
 from database.statement import Guard
@@ -49,12 +49,12 @@ class Token(NamedTuple):
 def give_token(database: str, store: Store, key: str) -> None:
     """Send the token of a committed write with this request's response, if `database` has replicas.
 
-    key: as it is stored.
+    key: as it is stored. The token is in g.consistency_token too, for the result of a tool.
     """
     databases: Databases = current_app.extensions["databases"]
     if not databases.has_replicas(database):
         return
-    token = str(Token(database, store, int(time.time()), key))
+    g.consistency_token = token = str(Token(database, store, int(time.time()), key))
 
     @after_this_request
     def add(response: Response) -> Response:

@@ -101,10 +101,26 @@ class Replica:
         try:
             self._probe()
         except DatabaseError as error:
-            self._set(_STATES.get(error.kind, "unreachable"), None, error.report)
+            self._down(error)
+        except Exception:
+            # Its pool is busy, or it hangs: a connection of its own tells which.
+            self._probe_alone()
+
+    def _probe_alone(self) -> None:
+        try:
+            self.manager.probe()
         except Exception as error:
-            # No connection was free, or none could be made.
-            self._set("unreachable", None, str(error))
+            self._down(error)
+        else:
+            if self.state.name == READY:
+                self.state = State(READY, self.lag(), self._clock())
+
+    def _down(self, error: Exception) -> None:
+        kind = error.kind if isinstance(error, DatabaseError) else None
+        why = error.report if isinstance(error, DatabaseError) else str(error)
+        self._set(_STATES.get(kind, "unreachable") if kind else "unreachable", None, why)
+        # Reads that wait for it, maybe until their deadlines, go on elsewhere.
+        self.manager.cut()
 
     def _probe(self) -> None:
         found = position_of(self.manager)

@@ -208,6 +208,8 @@ def _result(tool: Tool, arguments: Mapping[str, Any], response: Response) -> Res
         members["etag"] = given["ETag"]
     if "Idempotency-Replayed" in given:
         members["replayed"] = True
+    if "consistency_token" in g:
+        members["consistency_token"] = g.consistency_token
     body, complete = _read(response, most)
     notes = []
     if complete:

@@ -35,6 +35,8 @@ serves them).
 Synapse |
 | `POSTGRESQLCONNSTR_<NAME>` | a database on PostgreSQL |
 | `CUSTOMCONNSTR_<NAME>` | either; PostgreSQL if the text names it |
+| `<PREFIX><NAME>_REPLICA` | replicas of that database, which serve its reads; several joined by \
+`|` ([scaling](scaling.md)) |
 | `TOKEN` | an access token for SQL Server, used as it is |
 | `AZURE_CLIENT_ID` | the client id of a user-assigned managed identity |
 | `WEB_CONCURRENCY` | gunicorn's number of processes |
@@ -63,6 +65,8 @@ Encrypt=yes
 #CUSTOMCONNSTR_TAXI=
 # A database of your own: any other name after a prefix.
 #SQLCONNSTR_ERP=Server=<server>;Database=<database>;UID=<user>;PWD=<password>
+# Its replicas, which serve its reads; several are joined by |.
+#SQLCONNSTR_ERP_REPLICA=Server=<replica>;Database=<database>;UID=<user>;PWD=<password>
 
 # An access token for SQL Server, for machines where azure-identity finds no credential.
 #TOKEN=

@@ -30,4 +30,6 @@ EXEC internal.describe_procedure N'delete_customer', N'Remove a customer.
 @route DELETE /customer/{CustomerID:int}';
 EXEC internal.describe_procedure N'delete_expired_requests', N'Deletes expired idempotency keys.
 @private';
+EXEC internal.describe_procedure N'require_request', N'Refuses a read on a replica that lacks a write.
+@private';
 GO

@@ -51,7 +51,7 @@ BEGIN
         SELECT p.oid FROM pg_proc p
          WHERE p.pronamespace = 'web'::regnamespace AND p.prosecdef
     LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO procedures', v_function);
+        EXECUTE format('ALTER ROUTINE %s OWNER TO procedures', v_function);
     END LOOP;
 END $$;
 REVOKE CREATE ON SCHEMA web FROM procedures;

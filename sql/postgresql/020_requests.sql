@@ -46,8 +46,8 @@ END $$;
 
 -- Raises KEY02 unless the key of a write after p_since is stored here: a replica that lacks the
 -- write does not run the read behind it in the same message.
-CREATE OR REPLACE FUNCTION web.require_request(p_key text, p_since timestamptz) RETURNS void
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE PROCEDURE web.require_request(p_key text, p_since timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM web.requests AS r
                     WHERE r."RequestKey" = p_key AND r."CreatedAt" > p_since) THEN

@@ -14,6 +14,8 @@ COMMENT ON FUNCTION web.delete_customer(text) IS 'Remove a customer.
 @route DELETE /customer/{CustomerID:int}';
 COMMENT ON FUNCTION web.delete_expired_requests(text) IS 'Deletes expired idempotency keys.
 @private';
+COMMENT ON PROCEDURE web.require_request(text, timestamptz) IS 'Refuses a read on a replica that lacks a write.
+@private';
 COMMENT ON FUNCTION dbo.get_taxidata(text) IS 'Trips, filtered; the interval of pick-ups is half open.
 @route GET /taxidata
 @route GET /taxidataall';

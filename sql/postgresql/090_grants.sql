@@ -11,7 +11,6 @@ END $$;
 -- only; other rights of PUBLIC in the database stay unchanged.
 REVOKE ALL ON FUNCTION
     web.replay(jsonb), web.remember(jsonb, text, text), web.delete_expired_requests(text),
-    web.require_request(text, timestamptz),
     web.delivery(sales.customers), web.customer_json(sales.customers), web.etag(text),
     web.customer_fields_json(sales.customers, text[]), web.fields(jsonb),
     web.item_expression(text[]), web.customers_statement(jsonb), web.get_customer(text),
@@ -23,17 +22,18 @@ REVOKE ALL ON FUNCTION
     dbo."get_taxidataAmount"(text), dbo."get_taxidataAmount_rows"(text),
     dbo."get_taxidataSummary"(text)
 FROM PUBLIC;
+REVOKE ALL ON PROCEDURE web.require_request(text, timestamptz) FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA web, dbo TO "$(AppName)";
 GRANT EXECUTE ON FUNCTION
     web.get_customer(text), web.put_customer(text), web.put_customers(text),
     web.replace_customer(text), web.patch_customer(text), web.delete_customer(text),
     web.get_customers(text), web.get_customers_rows(text), web.delete_expired_requests(text),
-    web.require_request(text, timestamptz),
     dbo.get_taxidata(text), dbo.get_taxidata_rows(text),
     dbo."get_taxidataAmount"(text), dbo."get_taxidataAmount_rows"(text),
     dbo."get_taxidataSummary"(text)
 TO "$(AppName)";
+GRANT EXECUTE ON PROCEDURE web.require_request(text, timestamptz) TO "$(AppName)";
 
 -- SQLAlchemy sends its own statements, so it needs the table.
 GRANT SELECT ON dbo.titanic_passanger TO "$(AppName)";

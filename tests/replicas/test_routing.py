@@ -1,6 +1,7 @@
 """Reads go to replicas that have what the reader has seen; everything else goes to the primary."""
 
 import json
+import re
 import threading
 import time
 
@@ -68,7 +69,9 @@ def test_a_read_without_a_token_goes_to_the_replicas_in_turn(client):
     assert routed(client.application) - before == {"replica current": 20}
     text = client.get("/metrics").text
     for number in (1, 2):
-        assert f'db_pool_connects_total{{database="WWIF-replica-{number}"}} 1.0' in text
+        assert re.search(
+            rf'db_pool_connects_total\{{database="WWIF-replica-{number}"\}} [1-9]', text
+        )
 
 
 def test_a_replica_that_lacks_the_write_does_not_serve_its_token(late):

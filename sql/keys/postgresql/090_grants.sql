@@ -1,4 +1,4 @@
--- The API's role, which calls these functions and reads no table.
+-- The API's role, which calls these routines and reads no table.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '$(AppName)') THEN
@@ -7,4 +7,4 @@ BEGIN
 END $$;
 
 GRANT USAGE ON SCHEMA procedures_api TO "$(AppName)";
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA procedures_api TO "$(AppName)";
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA procedures_api TO "$(AppName)";
