@@ -11,12 +11,18 @@ from tests.chaos.conftest import Manage
 
 LIMIT = 2
 CLIENTS = 8
+WAIT_MILLISECONDS = 10_000
 
 
 @pytest.fixture
 def limited(cluster: EmbeddedCluster):
     """The API's role may have LIMIT connections (53300, as at max_connections)."""
     cluster.run_sql(f'ALTER ROLE "{API_ROLE}" CONNECTION LIMIT {LIMIT}')
+    # Connections of the last test may not have ended yet, and would count.
+    cluster.run_sql(
+        f"SELECT pg_terminate_backend(pid, {WAIT_MILLISECONDS}) FROM pg_stat_activity"
+        f" WHERE usename = '{API_ROLE}'"
+    )
     yield
     cluster.run_sql(f'ALTER ROLE "{API_ROLE}" CONNECTION LIMIT -1')
 

@@ -92,7 +92,9 @@ def test_no_acknowledged_write_is_lost_when_a_standby_is_promoted(instances):
 
     with once_at(40, fail_over) as at:
         tally = pairs(instances.urls, 120, at=at)
-    assert (len(tally.written), tally.stale, dict(tally.failed)) == (120, 0, {})
+    assert (len(tally.written), tally.stale) == (120, 0)
+    # While there is no primary, a read may find none; it is refused, and never answered wrongly.
+    assert tally.failed.keys() <= {"503"}
     kept = promoted.run_sql("SELECT order_id FROM api.orders").split()
     assert {str(number) for number in tally.written} <= {*kept}
     give_up = time.monotonic() + 20
