@@ -2,13 +2,8 @@
 -- Column names, types and NOT NULLs are those of the real Sales.Customers, so the procedures run on
 -- both. A missing value is an empty string in columns that forbid NULL.
 
--- The real table's last CustomerID is 1061. LOWER, because Babelfish's catalog has names in lower
--- case.
-IF NOT EXISTS (
-    SELECT 1
-    FROM sys.sequences AS s
-    WHERE s.schema_id = SCHEMA_ID(N'Sequences') AND LOWER(s.name) = N'customerid'
-)
+-- The real table's last CustomerID is 1061. Not from sys.sequences, which Babelfish leaves empty.
+IF OBJECT_ID(N'Sequences.CustomerID') IS NULL
     CREATE SEQUENCE Sequences.CustomerID AS int START WITH 1062 INCREMENT BY 1;
 GO
 

@@ -55,7 +55,9 @@ SAMPLES = [Sample(m["lines"], int(m["status"]), m["answer"]) for m in BLOCK.find
 class Reader:
     """Types the lines into one shell, and remembers which numbers new customers got."""
 
-    def __init__(self, url, folder):
+    def __init__(self, url, folder, engine):
+        # The page shows the embedded sample.
+        self._unlike = "" if engine == "postgresql" else "embedded sample with invented data"
         self._address = url.removeprefix("http://")
         self.numbers = {}
         self._variables = folder / "variables"
@@ -87,6 +89,8 @@ class Reader:
 
     def _compare(self, wanted, answer):
         pattern, unknown = "", []
+        if self._unlike:
+            wanted = wanted.replace(self._unlike, "…")
         for part in re.split(r"(…|\b10[6-9]\d\b)", alike(wanted)):
             if part == "…":
                 pattern += ".*"
@@ -101,8 +105,8 @@ class Reader:
 
 
 @pytest.fixture
-def reader(server, tmp_path):
-    return Reader(server.url, tmp_path)
+def reader(server, tmp_path, engine):
+    return Reader(server.url, tmp_path, engine)
 
 
 def made_by_the_lines(api):
@@ -124,7 +128,7 @@ def test_every_line_answers_what_is_shown_and_what_the_lines_make_they_remove(ap
 def test_the_page_works_again_and_shows_the_numbers_of_a_fresh_database(folder):
     with Server(folder, workers=1) as server:
         for repetition in range(2):
-            reader = Reader(server.url, folder)
+            reader = Reader(server.url, folder, "postgresql")
             for sample in SAMPLES:
                 reader.check(sample)
             as_shown = all(shown == real for shown, real in reader.numbers.items())

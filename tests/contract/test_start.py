@@ -131,6 +131,7 @@ def test_the_start_says_once_which_database_serves_what(folder, server):
     assert "not-for-the-log" not in log_file.read_text()
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_the_embedded_sample_names_itself_at_the_start_and_on_its_pages(server):
     with Api(server.url) as api:
         report = api.get("/health/ready").json()

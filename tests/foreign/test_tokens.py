@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -26,11 +27,18 @@ CREATE = {
 
 
 @pytest.fixture
-def manager(engine, shop):
+def manage(engine, shop):
+    """manage(): a new manager, closed at the end of the test."""
     family, text = family_and_text(engine, shop)
-    made = ConnectionManager(text, family=family, max_size=2)
-    yield made
-    made.close()
+    with contextlib.ExitStack() as opened:
+        yield lambda: opened.enter_context(
+            contextlib.closing(ConnectionManager(text, family=family, max_size=2))
+        )
+
+
+@pytest.fixture
+def manager(manage):
+    return manage()
 
 
 def utc(**before: float) -> str:
@@ -57,7 +65,8 @@ def test_behind_a_guard_whose_key_is_stored_the_read_runs(api, manager, engine):
 
 
 @pytest.mark.parametrize("caller", [None, '{"subject": "Ada"}'])
-def test_behind_a_guard_whose_key_is_missing_nothing_runs(api, manager, engine, caller):
+def test_behind_a_guard_whose_key_is_missing_nothing_runs(api, manage, engine, caller):
+    manager = manage()
     customer = unique_name()
     write = Statement(CREATE[engine], (customer,))
     missing = require_key(engine, unique_name(), utc(hours=1))
@@ -65,8 +74,10 @@ def test_behind_a_guard_whose_key_is_missing_nothing_runs(api, manager, engine, 
         manager.execute("guarded", missing.before(write), caller=caller, repeatable=True)
     assert raised.value.kind is Kind.BEHIND
     assert api.get("/orders", params={"customer": customer}).json() == []
-    # The session is whole, and behind a key that is stored the same statement runs.
+    # The session is whole, and behind a key that is stored the same statement runs. Babelfish keeps
+    # the caller when a session is reset, and refuses to set it a second time.
     stored = require_key(engine, create(api), utc(hours=1))
+    manager = manager if caller is None or engine == "postgresql" else manage()
     manager.execute("guarded", stored.before(write), caller=caller, repeatable=True)
     assert len(api.get("/orders", params={"customer": customer}).json()) == 1
 
