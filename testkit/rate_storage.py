@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,12 @@ PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
 
 
 @contextlib.contextmanager
-def rate_storage(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+def rate_storage() -> Iterator[tuple[str, subprocess.Popen]]:
     """(URL for RATE_LIMIT_STORAGE, process) of a server that keeps nothing on disk."""
     assert PROGRAM is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "storage.sock"
-    with (folder / "storage.log").open("ab") as log:
+    # A short path, because the path of a Unix socket has at most 107 bytes.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "storage.sock")
         process = subprocess.Popen(
             [
                 *(PROGRAM, "--port", "0", "--unixsocket", str(path)),
@@ -28,18 +29,18 @@ def rate_storage(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
             ],
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=subprocess.DEVNULL,
         )
-    try:
-        give_up = time.monotonic() + START_SECONDS
-        while not _accepts(path):
-            assert process.poll() is None and time.monotonic() < give_up, "the server is not up"
-            time.sleep(0.02)
-        yield f"redis+unix://{path}", process
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS)
+        try:
+            give_up = time.monotonic() + START_SECONDS
+            while not _accepts(path):
+                assert process.poll() is None, "the server has ended"
+                assert time.monotonic() < give_up, "the server is not up"
+                time.sleep(0.02)
+            yield f"redis+unix://{path}", process
+        finally:
+            process.terminate()
+            process.wait(START_SECONDS)
 
 
 def _accepts(path: Path) -> bool:

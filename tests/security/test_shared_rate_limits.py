@@ -42,8 +42,8 @@ def statuses(urls: list[str], requests: int) -> Counter[int]:
     return found
 
 
-def test_two_instances_with_two_workers_each_keep_one_limit_exactly(folder: Path, run_folder: Path):
-    with rate_storage(folder / "storage") as (url, storage):
+def test_two_instances_with_two_workers_each_keep_one_limit_exactly(run_folder: Path):
+    with rate_storage() as (url, storage):
         limits = {"RATE_LIMIT": f"{LIMIT} per hour", "RATE_LIMIT_STORAGE": url, "AUTH": "none"}
         # The embedded database of the whole run.
         home = run_folder / "postgresql"
