@@ -6,8 +6,8 @@ of the parts below.
 
 pairs       writes followed by reads with their tokens, standbys two seconds behind
 off         where reads without a token are served
-killed      a standby is killed with -9 in the midst of reads
-promoted    the primary is stopped, a synchronous standby promoted, in the midst of pairs
+killed      a standby is killed with -9 during reads
+promoted    the primary is stopped, a synchronous standby promoted, during pairs
 token       reads with a token and without one, in turn
 throughput  reads per second with 0, 1 and 2 replicas
 """

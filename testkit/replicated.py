@@ -16,7 +16,7 @@ from testkit.standby import Standby, allow_standbys
 
 @dataclass(frozen=True)
 class Replicated:
-    """A primary and its standbys, which replay as they were told."""
+    """A primary and its standbys, which replay after their delays."""
 
     primary: EmbeddedCluster
     standbys: Sequence[Standby]

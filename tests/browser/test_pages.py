@@ -77,7 +77,7 @@ def screen(browser, size, scheme="light"):
 
 
 def opened(browser, url, place):
-    """Open a page anew, and wait for the element `place`."""
+    """Open a page again, and wait for the element `place`."""
     browser.get("about:blank")
     browser.get(url)
     return shown(browser, place)
