@@ -10,7 +10,7 @@ from testkit.api_client import Api
 from testkit.observed_server import serve
 from tests.foreign.conftest import SERVED, wait_until_read
 
-ROWS = {"json": 1_000_000, "ndjson": 200_000, "csv": 200_000, "arrow": 200_000}
+ROWS = 1_000_000
 # A million rows of this list are 60 MB of JSON, and several times that as Python objects.
 MOST_MEGABYTES = 20
 
@@ -30,19 +30,19 @@ def single(engine, run_folder, shop):
         yield served
 
 
-@pytest.mark.parametrize("form", ROWS)
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv", "arrow"])
 def test_a_long_list_takes_no_more_memory_than_a_short_one(single, form):
     with Api(f"http://127.0.0.1:{single.port}") as api:
         assert api.get(f"/numbers?upto=1000&format={form}").status_code == 200
         (worker,) = single.workers()
         before = peak_megabytes(worker)
         size, last = 0, b""
-        path = f"/numbers?upto={ROWS[form]}&format={form}"
+        path = f"/numbers?upto={ROWS}&format={form}"
         with api.get(path, stream=True, timeout=300) as response:
             for piece in response.iter_content(1 << 20):
                 size += len(piece)
                 last = (last + piece)[-200:]
     if form != "arrow":
-        assert f"number {ROWS[form]}".encode() in last
-    assert size > 20 * ROWS[form]
+        assert f"number {ROWS}".encode() in last
+    assert size > 20 * ROWS
     assert peak_megabytes(worker) - before < MOST_MEGABYTES
