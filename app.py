@@ -109,8 +109,9 @@ class Application(Flask):
         if match is None:
             return super().dispatch_request()
         catalog: CatalogRoutes = self.extensions["catalog"]
-        catalog.live.touch()
-        if match.operation is None:
+        if match.operation is not None:
+            catalog.live.touch()
+        else:
             known_path = isinstance(request.routing_exception, MethodNotAllowed)
             # No route of a catalog has an empty segment.
             path = request.environ["PATH_INFO"]
