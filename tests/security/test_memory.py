@@ -15,7 +15,6 @@ from testkit.routes import NOWHERE
 from testkit.server import Server
 
 CLIENTS, ROUNDS = 16, 1
-BYTES = 1_000_000
 # With 16 at a time; one of them at rest takes about 100.
 MOST_MEGABYTES = 900
 LONGEST_ANSWER = 4000
