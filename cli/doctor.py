@@ -1,4 +1,4 @@
-"""`flask doctor`: everything that the API depends on, and what to do about what is wrong."""
+"""`flask doctor`: everything that the API depends on, and a remedy for each fault."""
 
 import json
 import os

@@ -66,7 +66,7 @@ class Customer(ProcedureResource):
     def put(self, customer_id: CustomerId, body: CustomerReplacement) -> Response:
         """Replace a customer; absent keys have no value.
 
-        With `If-Match` the change is made only if nobody else has changed the customer since.
+        With `If-Match` the change is made only if the customer has not changed since.
         """
         return self._change(customer_id, body.model_dump(exclude_none=True))
 
@@ -74,7 +74,7 @@ class Customer(ProcedureResource):
     def patch(self, customer_id: CustomerId, body: CustomerPatch) -> Response:
         """Change a customer; null clears a key, absent keys stay.
 
-        With `If-Match` the change is made only if nobody else has changed the customer since.
+        With `If-Match` the change is made only if the customer has not changed since.
         """
         return self._change(customer_id, body.model_dump(exclude_unset=True))
 

@@ -1,4 +1,4 @@
-"""What the settings say: their values, names without effect, and who may call the API."""
+"""What the settings say: their values, names without effect, and the callers that AUTH admits."""
 
 import stat
 from collections.abc import Iterator

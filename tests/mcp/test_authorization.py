@@ -1,4 +1,4 @@
-"""Who may list and call which tools, and where a client without a token finds the issuer."""
+"""The rights that a tool requires, and where a client without a token finds the issuer."""
 
 from __future__ import annotations
 
