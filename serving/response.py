@@ -106,6 +106,8 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
             self.headers = []
             self.response_length = None
         write = super().start_response(status, headers, exc_info)
+        if self.response_length is not None:
+            self.response_length = max(0, self.response_length)
         self._fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
         return write
 
