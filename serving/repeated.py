@@ -8,12 +8,14 @@ import re
 from io import BytesIO
 from typing import Any
 
+from gunicorn.util import unquote_to_wsgi_str
+
 from serving.connections import Connection
 
-# A path without escapes or an empty first segment, a query without fragment (RFC 3986).
+# A path without an empty first segment, a query without fragment (RFC 3986).
 PLAIN_LINE = re.compile(
     r"(DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT)"
-    r" ((/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?([!\"$-~]*))?)"
+    r" ((/(?!/)[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)(?:\?([!\"$-~]*))?)"
     r" HTTP/1\.1"
 )
 
@@ -54,7 +56,7 @@ def repeated_request(connection: Connection, longest_line: int) -> RepeatedReque
         "REQUEST_METHOD": method,
         "QUERY_STRING": query,
         "RAW_URI": target,
-        "PATH_INFO": path,
+        "PATH_INFO": unquote_to_wsgi_str(path) if "%" in path else path,
     }
     connection.leave(received[end:])
     return RepeatedRequest(method, path, environ)
