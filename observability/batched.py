@@ -7,8 +7,8 @@ an observation costs one list append.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections import Counter, defaultdict, deque
+from bisect import bisect_right
+from collections import deque
 from typing import Any, Protocol
 
 from prometheus_client import Histogram
@@ -39,16 +39,21 @@ class BatchedHistogram:
     def flush(self) -> None:
         """Count the events collected so far."""
         with self._flushing:
-            by_database: dict[str, list[float]] = defaultdict(list)
             # Other threads may append meanwhile; the next flush counts those.
-            for _ in range(len(self.pending)):
-                event = self.pending.popleft()
-                by_database[event.database].append(event.seconds)
-            for database, amounts in by_database.items():
-                # As Histogram.observe() does, but for many; prometheus_client has no public API
-                # for it.
-                child: Any = self._metric.labels(database)
-                places = Counter(bisect_left(child._upper_bounds, amount) for amount in amounts)
-                for place, count in places.items():
-                    child._buckets[place].inc(count)
-                child._sum.inc(sum(amounts))
+            events = [self.pending.popleft() for _ in range(len(self.pending))]
+            for database in {event.database for event in events}:
+                self._count(
+                    database,
+                    sorted([event.seconds for event in events if event.database == database]),
+                )
+
+    def _count(self, database: str, amounts: list[float]) -> None:
+        # As Histogram.observe() does, but for many; prometheus_client has no public API for it.
+        child: Any = self._metric.labels(database)
+        counted = 0
+        for bound, bucket in zip(child._upper_bounds, child._buckets, strict=True):
+            up_to = bisect_right(amounts, bound)
+            if up_to > counted:
+                bucket.inc(up_to - counted)
+            counted = up_to
+        child._sum.inc(sum(amounts))

@@ -12,7 +12,8 @@ import os
 from typing import TextIO
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
+# Python 3.10 has no StreamHandler[TextIO].
+class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """A handler that has written a line, whole, when it returns."""
 
     def __init__(self, stream: TextIO) -> None:
