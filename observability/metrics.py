@@ -182,9 +182,9 @@ class Metrics(Subscriber):
         self._requests[request.route, request.method, request.status].observe(request.seconds)
         if not request.complete:
             self._incomplete.labels(request.route).inc()
-        for batch in (self._waits, self._usages):
-            if len(batch.pending) >= BATCH:
-                batch.flush()
+        if len(self._waits.pending) >= BATCH:
+            self._waits.flush()
+            self._usages.flush()
 
     def watch(self, pools: Pools) -> None:
         """Include the state of these pools from now on. pools: returns (name, stats) of each."""
