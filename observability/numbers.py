@@ -106,16 +106,16 @@ class _Process:
                 self.open(number)
 
     def in_child(self) -> None:
-        # The parent's numbers remain its own. The child's files are made when it counts something.
+        # Another thread of the parent may have held the lock.
         self.lock = threading.Lock()
+        # The parent's numbers remain its own. The child's files are made when it counts something.
         self.files = {}
         for number in self.numbers:
             number.cells = None
 
 
 _process = _Process()
-if MANY_PROCESSES:
-    os.register_at_fork(after_in_child=_process.in_child)
+os.register_at_fork(after_in_child=_process.in_child)
 values.ValueClass = Number
 
 
