@@ -3,7 +3,7 @@
 from flask import Flask, Response, g, request
 
 from protocol.formats import JSON
-from protocol.validation import FORMS
+from protocol.request_body import FORMS
 
 # A client may store the response but must revalidate it (If-None-Match) before each use.
 REVALIDATED = "private, no-cache"
