@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, current_app, g, request
+import flask
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
@@ -14,9 +14,11 @@ from databases import Databases
 from protocol.authorization import caller_claims
 from protocol.conditional import if_match
 from protocol.consistency import consistency, give_token
+from protocol.context import app_context, request_context
 from protocol.formats import compact, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
+from protocol.response import Response
 from replicas.reads import Reads
 
 
@@ -41,19 +43,25 @@ class ProcedureResource(Resource):
     @property
     def procedure(self) -> str:
         """The name of the procedure that this request's method calls."""
-        method = request.method.lower()
+        method = request_context().request.method.lower()
         return self.procedures["get" if method == "head" else method].name
 
     def read(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that reads; identical concurrent reads may share one call."""
         return reads_of(self.database).read(
-            self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
+            self.procedure,
+            compact(document),
+            caller=caller_claims(),
+            deadline=app_context().g.deadline,
         )
 
     def call(self, document: dict[str, Any]) -> Answer:
         """Call the procedure for this request alone."""
         return self._manager().call(
-            self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
+            self.procedure,
+            compact(document),
+            caller=caller_claims(),
+            deadline=app_context().g.deadline,
         )
 
     def write(self, document: dict[str, Any]) -> Answer:
@@ -73,24 +81,26 @@ class ProcedureResource(Resource):
             # engine that does not make the second one wait. The second call then replays that
             # response; a genuine conflict is raised again.
             answer = self.call(keyed)
-        current_app.extensions["key_cleaner"].after_write(self._manager())
+        app_context().app.extensions["key_cleaner"].after_write(self._manager())
         give_token(self.database, "s", key)
         return answer
 
     def stream(
         self, document: dict[str, Any], *, media_type: str, fields: Mapping[str, Any]
-    ) -> Response:
+    ) -> flask.Response:
         """Call a procedure that reads, and stream its rows as they arrive."""
         reads = reads_of(self.database)
         text = compact({**document, "rows": True})
-        caller = caller_claims()
-        rows = current_app.extensions["stream_limit"].begin(
-            lambda: reads.stream(self.procedure, text, caller=caller, deadline=g.deadline)
+        caller, deadline = caller_claims(), app_context().g.deadline
+        rows = (
+            app_context()
+            .app.extensions["stream_limit"]
+            .begin(lambda: reads.stream(self.procedure, text, caller=caller, deadline=deadline))
         )
         return streamed(rows, media_type, fields)
 
     def _manager(self) -> ConnectionManager:
-        databases: Databases = current_app.extensions["databases"]
+        databases: Databases = app_context().app.extensions["databases"]
         return databases.manager(self.database)
 
 
@@ -99,7 +109,7 @@ def reads_of(database: str) -> ConnectionManager | Reads:
 
     Raises Problem invalid-header, NotConfigured.
     """
-    databases: Databases = current_app.extensions["databases"]
+    databases: Databases = app_context().app.extensions["databases"]
     manager = databases.manager(database)
     replicated = databases.replicated(database)
     if replicated is None:
