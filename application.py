@@ -86,7 +86,7 @@ class Application(flask.Flask):
             context.g.match = catalog.find(path, method)
             if context.g.match is not None:
                 return
-        context.match_by_adapter()
+        context.match_request()
         if request.url_rule is None and not isinstance(request.routing_exception, RequestRedirect):
             context.g.match = catalog.match(path, method)
 
@@ -116,7 +116,9 @@ class Application(flask.Flask):
                 answer = self.dispatch_request()
         except Exception as error:
             answer = self.handle_user_exception(error)
-        return self.finalize_request(answer)
+        if type(answer) is not Response or signals.request_finished.receivers:
+            return self.finalize_request(answer)
+        return self.process_response(answer)
 
     def preprocess_request(self) -> ResponseReturnValue | None:
         """Begin the record and the deadline, identify the caller, count the rate, authorize."""
@@ -140,8 +142,7 @@ class Application(flask.Flask):
             rule = request.url_rule
             if rule is None or request.method == "OPTIONS":
                 return super().dispatch_request()
-            view = self.view_functions[rule.endpoint]
-            return cast(ResponseReturnValue, view(**(request.view_args or {})))
+            return self.view_functions[rule.endpoint](**request.view_args)  # type: ignore # no coroutine
         catalog: CatalogRoutes = self.extensions["catalog"]
         if match.operation is not None:
             catalog.live.touch()
@@ -163,7 +164,7 @@ class Application(flask.Flask):
             # Here, because a view has no method TRACE to raise it.
             if match.failure is not None:
                 raise match.failure
-        return cast(ResponseReturnValue, self.view_functions[PROCEDURES]())
+        return self.view_functions[PROCEDURES]()  # type: ignore[return-value] # no coroutine
 
     def raise_routing_exception(self, request: flask.Request) -> NoReturn:
         """Redirect (308) a path that would match a route without its trailing slashes."""
@@ -177,12 +178,7 @@ class Application(flask.Flask):
             raise RequestRedirect(quote(request.root_path + path) + (query and f"?{query}"))
         super().raise_routing_exception(request)
 
-    def finalize_request(self, rv: Any, from_error_handler: bool = False) -> flask.Response:
-        if type(rv) is not Response or from_error_handler or signals.request_finished.receivers:
-            return super().finalize_request(rv, from_error_handler)
-        return self.process_response(rv)
-
-    def process_response(self, response: flask.Response) -> flask.Response:
+    def process_response(self, response: Any) -> flask.Response:
         """Run the hooks, compress, and add the headers that every response has."""
         context = request_context()
         if (
@@ -196,8 +192,9 @@ class Application(flask.Flask):
         # A hook may have returned a response of another class.
         if type(response) is not Response:
             Response.force_type(response)
-        add_headers(cast(Response, response), context.g.request_id, context.request.method)
-        return response
+        add_headers(response, context.g.request_id, context.request.method)
+        made: Response = response
+        return made
 
 
 class ProblemApi(Api):
@@ -225,7 +222,9 @@ class ProblemApi(Api):
             if method is None:
                 return made.dispatch_request(**values)
             answer = method(**values)
-            return answer if isinstance(answer, AnyResponse) else responded(answer)
+            if type(answer) is Response or isinstance(answer, AnyResponse):
+                return answer
+            return responded(answer)
 
         return view
 

@@ -84,6 +84,7 @@ class Globals(ctx._AppCtxGlobals):
 
     request_id: str
     deadline: Deadline
+    consistency_token: str
     caller: Caller | None = None
     refused: Exception | None = None
     sent_by_browser = False
@@ -130,7 +131,7 @@ class AppContext(ctx.AppContext):
 
 
 class RequestContext(ctx.RequestContext):
-    """Flask's, which matches the request when it is pushed, and makes a URL adapter if needed."""
+    """Flask's, which the application matches, and whose URL adapter is made if it is used."""
 
     g: Globals
 
@@ -156,27 +157,23 @@ class RequestContext(ctx.RequestContext):
         return self.app.create_url_adapter(self.request)
 
     def push(self) -> None:
-        app = self.app
-        current = _cv_app.get(None)
+        app: Any = self.app
+        current: Any = _cv_app.get(None)
         made = None
         if current is None or current.app is not app:
-            current = made = app.app_context()
+            current = made = AppContext(app)
             made.push()
-        self.g = cast(Globals, current.g)
+        self.g = current.g
         self._cv_tokens.append((_cv_request.set(self), made))
         if self._session is None:
             interface = app.session_interface
-            self._session = interface.open_session(app, self.request)
-            if self._session is None:
-                self._session = interface.make_null_session(app)
-        self.match_request()
-
-    def match_request(self) -> None:
-        self.app.match_request(self)  # type: ignore[attr-defined]
-
-    def match_by_adapter(self) -> None:
-        """Set the rule and values of the request, or its routing_exception, as Flask does."""
-        super().match_request()
+            if type(interface) is NoSessions:
+                self._session = interface.session
+            else:
+                self._session = interface.open_session(app, self.request)
+                if self._session is None:
+                    self._session = interface.make_null_session(app)
+        app.match_request(self)
 
     def pop(self, exc: BaseException | None = ctx._sentinel) -> None:  # type: ignore[assignment]
         tokens, app = self._cv_tokens, self.app

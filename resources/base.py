@@ -15,7 +15,7 @@ from protocol.authorization import caller_claims
 from protocol.conditional import if_match
 from protocol.consistency import consistency, give_token
 from protocol.context import app_context, request_context
-from protocol.formats import compact, streamed
+from protocol.formats import compact, document_text, streamed
 from protocol.idempotency import digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
 from protocol.response import Response
@@ -50,7 +50,7 @@ class ProcedureResource(Resource):
         """Call a procedure that reads; identical concurrent reads may share one call."""
         return reads_of(self.database).read(
             self.procedure,
-            compact(document),
+            document_text(document),
             caller=caller_claims(),
             deadline=app_context().g.deadline,
         )
