@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Rule
 
 from catalog.live import LiveCatalog, Source
 from catalog.operation import Operation
@@ -15,7 +15,10 @@ from database.deadline import Deadline
 from database.errors import Unavailable
 from database.statement import Statement
 from databases import Databases
+from operations.route_map import RouteMap
 
+# The endpoint of the routes that come from a catalog.
+PROCEDURES = "procedures"
 # The name of catalog queries in logs and metrics.
 CATALOG = "catalog"
 # Longest time for one catalog query: a start does not wait longer for a database that is down.
@@ -50,9 +53,18 @@ class _Routes:
         rules = [
             Rule(o.rule, endpoint=number, methods=[o.method]) for number, o in enumerate(operations)
         ]
-        made = Map(rules, strict_slashes=False, merge_slashes=False, redirect_defaults=False)
-        made.update()  # now, and not at the first request
-        self._adapter = made.bind("")
+        self._map = RouteMap(
+            rules, strict_slashes=False, merge_slashes=False, redirect_defaults=False
+        )
+        # Now, and not at the first request.
+        self._map.update()
+        self._map.index  # noqa: B018
+        self._adapter = self._map.bind("")
+
+    def find(self, path: str, method: str) -> tuple[Operation, Mapping[str, str]] | None:
+        """As match(); None where Werkzeug must decide."""
+        found = self._map.find(path, method)
+        return None if found is None else (self._operations[found[0].endpoint], found[1])
 
     def match(self, path: str, method: str) -> tuple[Operation, Mapping[str, str]]:
         """The operation, and the values of its rule. Raises MethodNotAllowed and NotFound."""
@@ -95,6 +107,14 @@ class CatalogRoutes:
         self.live.wait_until_read(FIRST_READ_SECONDS)
         self.live.wait_until_up_to_date(NEXT_READ_SECONDS)
         return self.match(path, method)
+
+    def find(self, path: str, method: str) -> Match | None:
+        """As match(), for a plain path that has an operation; else None."""
+        found = self._routes.find(path, "GET" if method == "HEAD" else method)
+        if found is None:
+            return None
+        operation, texts = found
+        return Match(operation, operation.path_texts(texts))
 
     def match(self, path: str, method: str) -> Match:
         """failure: werkzeug's NotFound or MethodNotAllowed, Unavailable before the first read."""

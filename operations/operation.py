@@ -65,13 +65,16 @@ def operation(
         path = get_type_hints(method, include_extras=True)
         path.pop("return", None)
         query, body = path.pop("query", None), path.pop("body", None)
-        adapters = {name: TypeAdapter(kind) for name, kind in path.items()}
+        validators = {name: TypeAdapter(kind).validator for name, kind in path.items()}
         summary, _, description = cleandoc(method.__doc__ or "").partition("\n")
 
         @functools.wraps(method)
         def checked(self: Any, **given: Any) -> Any:
             for name, value in given.items():
-                _check_path(adapters[name], name, value)
+                try:
+                    validators[name].validate_python(value)
+                except ValidationError as error:
+                    raise _refused_path(name, error) from None
             if query is not None:
                 given["query"] = validation.query(query)
             if body is not None:
@@ -98,12 +101,9 @@ def operation(
     return declare
 
 
-def _check_path(adapter: TypeAdapter[Any], name: str, value: Any) -> None:
-    try:
-        adapter.validate_python(value)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        if fault["type"] == UNREADABLE:
-            raise Problem("invalid-path", f"{name} {sentence(fault)}.") from None
-        # The value is well-formed, but outside of what any row can have.
-        raise Problem("not-found", f"There is no such {name.removesuffix('_id')}.") from None
+def _refused_path(name: str, error: ValidationError) -> Problem:
+    fault = error.errors()[0]
+    if fault["type"] == UNREADABLE:
+        return Problem("invalid-path", f"{name} {sentence(fault)}.")
+    # The value is well-formed, but outside of what any row can have.
+    return Problem("not-found", f"There is no such {name.removesuffix('_id')}.")

@@ -8,12 +8,13 @@ or write; each tool then requires the group of its own route.
 
 from collections.abc import Collection
 
-from flask import Request, current_app, g, request
+from flask import Request, current_app, request
 
-from authentication.exposure import is_local_peer, refusal, remote_client_header
+from authentication.exposure import is_local_peer, is_loopback, refusal, remote_client_header
 from authentication.principal import Caller, CannotVerify, Refused
 from authentication.schemes import Method, methods
-from authentication.sites import refused_host, refused_site
+from authentication.sites import is_local_host, refused_host, refused_site
+from protocol.context import RequestContext, app_context
 from protocol.problems import Problem
 from protocol.request_headers import RequestHeaders
 from settings import Settings
@@ -22,14 +23,24 @@ MCP = "/mcp"
 # Metadata of /mcp as a protected resource (RFC 9728, 3.1).
 METADATA = "/.well-known/oauth-protected-resource"
 # The routes for probes of orchestrators and for readers of the documentation.
-OPEN = (
-    *("/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/status"),
-    *(METADATA, METADATA + MCP),
+OPEN = frozenset(
+    (
+        *("/", "/health/live", "/health/ready", "/openapi.json", "/docs", "/status"),
+        *(METADATA, METADATA + MCP),
+    )
 )
 OPEN_BELOW = ("/assets/",)
 OPERATE = ("/metrics", "/status.json")
 # Probes of orchestrators may send any Host.
 PROBES = ("/health/live", "/health/ready")
+# Variables of the headers by which a proxy or a browser shows that another machine, or another
+# site's page, sends a request.
+FOREIGN = frozenset(
+    (
+        *("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_VIA"),
+        *("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE"),
+    )
+)
 
 
 class Authentication:
@@ -51,73 +62,80 @@ class Authentication:
             groups_by_role=settings.auth_roles,
         )
 
-    def identify(self) -> None:
+    def identify(self, context: RequestContext) -> None:
         """Set g.caller, None without an accepted credential, and g.refused for a refused one."""
-        # The object behind Flask's proxy, which would be resolved again at every use.
-        context = g._get_current_object()
-        context.caller, context.refused, context.sent_by_browser = None, None, False
+        own = context.g
+        own.caller, own.refused, own.sent_by_browser = None, None, False
         if not self._methods:
             return
-        headers = RequestHeaders(request.environ)
+        headers = RequestHeaders(context.request.environ)
         given = [(m, p) for m in self._methods if (p := m.presented(headers)) is not None]
         try:
             if len(given) > 1:
                 raise Refused("Send only one credential.")
             for method, presented in given:
-                g.caller = method.caller_of(presented)
-                g.sent_by_browser = method.sent_by_browser
+                own.caller = method.caller_of(presented)
+                own.sent_by_browser = method.sent_by_browser
         except (Refused, CannotVerify) as refused:
-            g.refused = refused
+            own.refused = refused
 
-    def authorize(self) -> None:
+    def authorize(self, context: RequestContext) -> None:
         """Raises Problem: unauthenticated, forbidden or issuer-unavailable."""
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        rule = current.url_rule.rule if current.url_rule else None
+        current = context.request
+        rule = current.url_rule.rule if current.url_rule is not None else None
         group, is_mcp = group_of(rule, current.method), rule == MCP
         if not self._configured:
-            self._check_local(current, group)
+            self._check_local(current, rule, group)
         elif is_mcp and group is not None:
             # The protocol requires it of every server: a page may call only what CORS allows it.
-            self._check_site(reads=True)
-        if group is None:
+            self._check_site(current, reads=True)
+        if group is None or not self._methods:
             return
         self.require(("read", "write") if is_mcp else (group,))
-        if g.sent_by_browser:
-            self._check_site(reads=False)
+        if context.g.sent_by_browser:
+            self._check_site(current, reads=False)
 
     def require(self, groups: Collection[str]) -> None:
         """Raises Problem as authorize() does, unless the caller may use one of `groups`."""
         if not self._methods:
             return
-        if g.refused is not None:
-            raise self._unauthenticated(g.refused)
-        if g.caller is None:
+        own = app_context().g
+        if own.refused is not None:
+            raise self._unauthenticated(own.refused)
+        if own.caller is None:
             if self._anonymous.isdisjoint(groups):
                 raise self._unauthenticated(None)
-        elif g.caller.groups.isdisjoint(groups):
+        elif own.caller.groups.isdisjoint(groups):
             raise self._forbidden(" or ".join(groups))
 
-    def _check_local(self, current: Request, group: str | None) -> None:
+    def _check_local(self, current: Request, rule: str | None, group: str | None) -> None:
         """Without AUTH: refuse requests from other machines, and those that a browser on this
         machine sends for another site's page."""
-        headers = RequestHeaders(current.environ)
+        environ = current.environ
+        peer, host = environ.get("REMOTE_ADDR"), environ.get("HTTP_HOST")
+        if (
+            environ.keys().isdisjoint(FOREIGN)
+            and (not peer or is_loopback(peer))
+            and (host is None or is_local_host(host))
+        ):
+            return  # none of the checks below would refuse it
+        headers = RequestHeaders(environ)
         if group is not None:
             if not is_local_peer(current.remote_addr or ""):
                 raise Problem("forbidden", refusal("as this request shows"))
             header = remote_client_header(headers)
             if header is not None:
                 raise Problem("forbidden", refusal(f"as this request's {header} shows"))
-        rule = current.url_rule
-        if rule is None or rule.rule not in PROBES:
+        if rule not in PROBES:
             reason = refused_host(headers)
             if reason is not None:
                 raise Problem("forbidden", reason)
         if group is not None:
-            self._check_site(reads=True)
+            self._check_site(current, reads=True)
 
-    def _check_site(self, *, reads: bool) -> None:
-        headers = RequestHeaders(request.environ)
-        reason = refused_site(request.method, headers, self._origins, reads=reads)
+    def _check_site(self, current: Request, *, reads: bool) -> None:
+        headers = RequestHeaders(current.environ)
+        reason = refused_site(current.method, headers, self._origins, reads=reads)
         if reason is not None:
             raise Problem("forbidden", reason)
 
@@ -125,7 +143,7 @@ class Authentication:
         """Whether this request's caller may use `group`, whatever the route requires."""
         if not self._methods or group in self._anonymous:
             return True
-        caller: Caller | None = g.caller
+        caller: Caller | None = app_context().g.caller
         return caller is not None and group in caller.groups
 
     def _unauthenticated(self, refused: Exception | None) -> Problem:
@@ -189,7 +207,7 @@ def group_of(rule: str | None, method: str) -> str | None:
 
 def caller_claims() -> str | None:
     """The caller's claims as JSON, for the procedures of this request; None without a caller."""
-    caller: Caller | None = g.get("caller")
+    caller: Caller | None = app_context().g.get("caller")
     return caller.claims if caller is not None else None
 
 

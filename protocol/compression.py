@@ -7,8 +7,6 @@ import brotli
 from flask import Flask, Response, request, stream_with_context
 from flask_compress import Compress
 
-from protocol.response_headers import has_header
-
 ENCODINGS = ("br", "gzip")
 COMPRESSED_TYPES = [
     "application/json",
@@ -24,11 +22,13 @@ COMPRESSED_TYPES = [
 PIECE_BYTES = 32_000
 
 
-def install(app: Flask) -> None:
+def compression(app: Flask) -> "Compression":
+    """The compression of the responses of `app`, which calls its after_request()."""
     app.config["COMPRESS_MIMETYPES"] = COMPRESSED_TYPES
     app.config["COMPRESS_ALGORITHM"] = list(ENCODINGS)
     app.config["COMPRESS_STREAMS"] = False
-    Compression(app)
+    app.config["COMPRESS_REGISTER"] = False
+    return Compression(app)
 
 
 class Compression(Compress):
@@ -44,29 +44,19 @@ class Compression(Compress):
         # Flask-Compress would compress for `gzip;q=0`, and a list whose parts are counted in
         # uncompressed bytes.
         if _encoding() is None or response.accept_ranges == "bytes":
-            _vary(response)
             return response
         return super().after_request(response)
 
 
 def _encoding() -> str | None:
-    if "HTTP_ACCEPT_ENCODING" not in request.environ:
-        return None
     return request.accept_encodings.best_match(ENCODINGS)
 
 
-def _vary(response: Response) -> None:
-    if has_header(response, "vary"):
-        response.vary.add("Accept-Encoding")
-    else:
-        response.headers.add("Vary", "Accept-Encoding")
-
-
 def _compress_stream(response: Response) -> Response:
-    _vary(response)
     encoding = _encoding()
     if encoding is None or response.mimetype not in COMPRESSED_TYPES:
         return response
+    response.vary.add("Accept-Encoding")
     response.response = stream_with_context(_compressed(response.iter_encoded(), encoding))
     response.headers["Content-Encoding"] = encoding
     return response

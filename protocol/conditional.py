@@ -2,8 +2,7 @@
 
 import re
 
-from flask import current_app, request
-
+from protocol.context import request_context
 from protocol.problems import Problem
 
 # Flask-Compress appends the encoding to the row's tag.
@@ -16,8 +15,10 @@ def if_match() -> str | None:
     Raises Problem precondition-required if the header is missing and REQUIRE_IF_MATCH is on,
     invalid-header for anything but one strong tag.
     """
+    context = request_context()
+    request = context.request
     given = request.environ.get("HTTP_IF_MATCH")
-    if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
+    if given is None and context.app.config["REQUIRE_IF_MATCH"] and request.view_args:
         raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
     if given is None or given == "*":
         return None

@@ -13,11 +13,12 @@ import time
 from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
-from flask import Response, after_this_request, current_app, g, request
+from flask import Response, after_this_request
 
 from catalog import statements
 from database.statement import Guard
 from databases import Databases
+from protocol.context import app_context, request_context
 from protocol.problems import Problem
 from replicas.reads import ANY, PRIMARY, Consistency
 
@@ -51,10 +52,11 @@ def give_token(database: str, store: Store, key: str) -> None:
 
     key: as it is stored. The token is in g.consistency_token too, for the result of a tool.
     """
-    databases: Databases = current_app.extensions["databases"]
+    context = app_context()
+    databases: Databases = context.app.extensions["databases"]
     if not databases.has_replicas(database):
         return
-    g.consistency_token = token = str(Token(database, store, int(time.time()), key))
+    context.g.consistency_token = token = str(Token(database, store, int(time.time()), key))
 
     @after_this_request
     def add(response: Response) -> Response:
@@ -64,9 +66,12 @@ def give_token(database: str, store: Store, key: str) -> None:
 
 def asks_for_consistency(database: str) -> bool:
     """Whether this request says what its read of `database` must see, and that has replicas."""
-    databases: Databases = current_app.extensions["databases"]
-    asked = CONSISTENCY_TOKEN in request.headers or CONSISTENCY in request.headers
-    return asked and databases.has_replicas(database)
+    context = request_context()
+    environ = context.request.environ
+    if "HTTP_CONSISTENCY_TOKEN" not in environ and "HTTP_CONSISTENCY" not in environ:
+        return False
+    databases: Databases = context.app.extensions["databases"]
+    return databases.has_replicas(database)
 
 
 def consistency(database: str, engine: str) -> Consistency:
@@ -74,15 +79,17 @@ def consistency(database: str, engine: str) -> Consistency:
 
     engine: as in database.dialects. Raises Problem invalid-header.
     """
-    chosen = request.headers.get(CONSISTENCY)
+    context = request_context()
+    environ = context.request.environ
+    chosen = environ.get("HTTP_CONSISTENCY")
     if chosen is not None:
         if chosen.strip().lower() != "primary":
             raise Problem("invalid-header", f"{CONSISTENCY} must be primary, or left out.")
         return PRIMARY
-    given = request.headers.get(CONSISTENCY_TOKEN)
+    given = environ.get("HTTP_CONSISTENCY_TOKEN")
     if given is None:
         return ANY
-    half = current_app.config["IDEMPOTENCY_KEY_SECONDS"] // 2
+    half = context.app.config["IDEMPOTENCY_KEY_SECONDS"] // 2
     required = _required(given, database, engine, half)
     if required is None:
         return ANY

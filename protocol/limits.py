@@ -99,8 +99,10 @@ class BodyTime:
             raise Problem("invalid-json", "The body is incomplete or malformed.") from None
 
 
-def limit_rate(app: Flask, limits: str, storage: str = "") -> None:
-    """Answer 429 to a client whose requests exceed `limits`; open routes are not counted.
+def limit_rate(app: Flask, limits: str, storage: str = "") -> Callable[[], None]:
+    """The check of a request, after which a client whose requests exceed `limits` gets 429.
+
+    Open routes are not counted.
 
     limits: such as "100 per minute". storage: the URL of a Redis server, where all processes and
     instances count together. Without it, and while it does not answer, each process counts in its
@@ -129,12 +131,16 @@ def limit_rate(app: Flask, limits: str, storage: str = "") -> None:
     )
     limiter.request_filter(lambda: group_of_request() is None)
     limiter.init_app(app)
+    # Called between two of our own steps instead, before any hook.
+    check: Callable[[], None] = app.before_request_funcs[None].pop()  # type: ignore[assignment]
 
     # Not as on_breach: the extension takes any error of that for a failure of its storage.
     @app.errorhandler(RateLimitExceeded)
     def refuse(_: RateLimitExceeded) -> Response:
         assert limiter.current_limit is not None
         return _refused_rate(limiter.current_limit).response()
+
+    return check
 
 
 def _refused_rate(breached: "RequestLimit") -> Problem:

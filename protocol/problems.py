@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 
-from flask import Response, current_app, g
+from flask import current_app, g
 from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseError, DeadlineExceeded, Kind, NotConfigured, Unavailable
+from protocol.response import Response
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"

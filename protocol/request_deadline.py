@@ -4,23 +4,23 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flask import current_app
-
 from database.deadline import Deadline
 from protocol.problems import Problem
 
 
-def deadline_of(route: str, environ: Mapping[str, Any], *, arrived: float | None) -> Deadline:
+def deadline_of(
+    config: Mapping[str, Any], route: str, environ: Mapping[str, Any], *, arrived: float | None
+) -> Deadline:
     """The deadline of a request for `route`; arrived: time.monotonic() of its first byte.
 
     Raises Problem as request_deadline() does.
     """
-    config = current_app.config
-    return request_deadline(
-        config["ROUTE_DEADLINES"].get(route, config["REQUEST_DEADLINE_SECONDS"]),
-        environ.get("HTTP_REQUEST_TIMEOUT"),
-        waited=time.monotonic() - arrived if arrived is not None else 0.0,
-    )
+    seconds = config["ROUTE_DEADLINES"].get(route, config["REQUEST_DEADLINE_SECONDS"])
+    waited = time.monotonic() - arrived if arrived is not None else 0.0
+    given = environ.get("HTTP_REQUEST_TIMEOUT")
+    if given is None:
+        return Deadline(seconds - waited)
+    return request_deadline(seconds, given, waited=waited)
 
 
 def request_deadline(seconds: float, given: str | None, *, waited: float = 0.0) -> Deadline:

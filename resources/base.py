@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from flask import Response, current_app, g, request
-from flask.globals import _cv_request
+import flask
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
@@ -16,9 +15,11 @@ from databases import Databases
 from protocol.authorization import caller_claims
 from protocol.conditional import if_match
 from protocol.consistency import consistency, give_token
-from protocol.formats import compact, streamed
+from protocol.context import app_context, request_context
+from protocol.formats import compact, document_text, streamed
 from protocol.idempotency import canonical, digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
+from protocol.response import Response
 from replicas.reads import Reads
 
 
@@ -43,19 +44,22 @@ class ProcedureResource(Resource):
     @property
     def procedure(self) -> str:
         """The name of the procedure that this request's method calls."""
-        method = request.method.lower()
+        method = request_context().request.method.lower()
         return self.procedures["get" if method == "head" else method].name
 
     def read(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that reads; identical concurrent reads may share one call."""
         return reads_of(self.database).read(
-            self.procedure, compact(document), caller=caller_claims(), deadline=g.deadline
+            self.procedure,
+            document_text(document),
+            caller=caller_claims(),
+            deadline=app_context().g.deadline,
         )
 
     def write(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that writes: once per Idempotency-Key, however often it is sent."""
-        context = _cv_request.get()
-        procedure = self.procedures[context.request.method.lower()].name
+        context = app_context()
+        procedure = self.procedure
         key = key_of_caller(idempotency_key())
         text = canonical(document)
         request_part = {"key": key, "digest": digest(procedure, text)}
@@ -65,7 +69,8 @@ class ProcedureResource(Resource):
         separator = "," if document else ""
         keyed = f'{text[:-1]}{separator}"_request":{canonical(request_part)}}}'
         manager = self._manager()
-        call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=g.deadline)
+        deadline = context.g.deadline
+        call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=deadline)
         try:
             answer = call()
         except DatabaseError as error:
@@ -81,18 +86,20 @@ class ProcedureResource(Resource):
 
     def stream(
         self, document: dict[str, Any], *, media_type: str, fields: Mapping[str, Any]
-    ) -> Response:
+    ) -> flask.Response:
         """Call a procedure that reads, and stream its rows as they arrive."""
         reads = reads_of(self.database)
         text = compact({**document, "rows": True})
-        caller = caller_claims()
-        rows = current_app.extensions["stream_limit"].begin(
-            lambda: reads.stream(self.procedure, text, caller=caller, deadline=g.deadline)
+        caller, deadline = caller_claims(), app_context().g.deadline
+        rows = (
+            app_context()
+            .app.extensions["stream_limit"]
+            .begin(lambda: reads.stream(self.procedure, text, caller=caller, deadline=deadline))
         )
         return streamed(rows, media_type, fields)
 
     def _manager(self) -> ConnectionManager:
-        databases: Databases = current_app.extensions["databases"]
+        databases: Databases = app_context().app.extensions["databases"]
         return databases.manager(self.database)
 
 
@@ -101,7 +108,7 @@ def reads_of(database: str) -> ConnectionManager | Reads:
 
     Raises Problem invalid-header, NotConfigured.
     """
-    databases: Databases = current_app.extensions["databases"]
+    databases: Databases = app_context().app.extensions["databases"]
     manager = databases.manager(database)
     replicated = databases.replicated(database)
     if replicated is None:

@@ -20,6 +20,7 @@ from operations.request_models import (
 )
 from operations.response_models import CustomerAnswer, CustomerItem, Deleted
 from operations.row_fields import row_fields
+from protocol.context import request_context
 from protocol.formats import JSON, MEDIA_TYPES, wanted_format
 from protocol.problems import Problem
 from resources.base import Procedure, ProcedureResource, json_response, or_404
@@ -58,6 +59,7 @@ class Customer(ProcedureResource):
         answer = or_404(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
         # Only if needed: make_conditional also parses dates and ranges, which doubles the time.
+        request = request_context().request
         if "HTTP_IF_NONE_MATCH" in request.environ:
             response.make_conditional(request)
         return response

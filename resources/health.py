@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask import Response, current_app
+from flask import current_app
 from flask_restful import Resource
 
 from database.errors import DatabaseError, Kind, NotConfigured
@@ -15,6 +15,8 @@ from databases import Databases
 from operations.operation import operation
 from operations.response_models import Live, Ready
 from protocol.authorization import opens
+from protocol.formats import JSON
+from protocol.response import Response
 
 KEPT_SECONDS = 3.0
 # A probe may take as long as a login; the response waits for it at most this long.
@@ -22,6 +24,7 @@ ANSWER_SECONDS = 0.02
 # The first response waits longer: there is no state before it.
 FIRST_ANSWER_SECONDS = 2.0
 NOT_CONFIGURED = "not configured"
+LIVE = json.dumps({"status": "live"})
 _STATES = {
     Kind.RESUMING: "resuming",
     Kind.THROTTLED: "resuming",
@@ -142,7 +145,7 @@ class HealthLive(Resource):
 
         Uses no database, so a restart can't be caused by an outage of one.
         """
-        return _health({"status": "live"}, 200)
+        return _health(LIVE, 200)
 
 
 class HealthReady(Resource):
@@ -160,9 +163,8 @@ class HealthReady(Resource):
         in the background.
         """
         report = current_app.extensions["readiness"].report()
-        return _health(report, 200 if report["status"] == "ready" else 503)
+        return _health(json.dumps(report), 200 if report["status"] == "ready" else 503)
 
 
-def _health(report: dict[str, Any], status: int) -> Response:
-    text = json.dumps(report)
-    return Response(text, status, {"Cache-Control": "no-store"}, mimetype="application/json")
+def _health(text: str, status: int) -> Response:
+    return Response(text, status, {"Cache-Control": "no-store"}, mimetype=JSON)

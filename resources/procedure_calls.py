@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from flask import Response, g, request
+from flask import request
 
 from catalog import statements
 from catalog.operation import IN_BRACES, Operation
@@ -17,8 +17,10 @@ from database.errors import DatabaseError, Kind
 from database.statement import ResultSet, Statement
 from operations.result_body import ContractBreach, ResultBody, result_body
 from protocol.authorization import caller_claims
+from protocol.context import app_context
 from protocol.formats import JSON
 from protocol.problems import Problem
+from protocol.response import Response
 from replicas.reads import Reads
 from resources.base import reads_of
 
@@ -63,7 +65,7 @@ class Call(NamedTuple):
                 self.procedure.qualified,
                 statement,
                 caller=caller_claims(),
-                deadline=g.deadline,
+                deadline=app_context().g.deadline,
                 repeatable=repeatable,
             )
         except DatabaseError as error:

@@ -6,7 +6,7 @@ Then it is a list (procedure_lists), a write (procedure_writes), or one call tha
 
 import re
 
-from flask import Response, current_app, g, request
+from flask import Response, request
 from flask_restful import Resource
 
 from catalog.binding import NO_BODY, Fault, bind
@@ -14,6 +14,7 @@ from catalog.operation import Operation
 from database.errors import DatabaseError
 from operations.catalog_routes import Match
 from protocol import validation
+from protocol.context import app_context
 from protocol.formats import ARROW, CSV, JSON, NDJSON, wanted_format
 from protocol.problems import Problem
 from resources.procedure_calls import Call
@@ -34,7 +35,7 @@ class Procedures(Resource):
     from_catalog = True
 
     def get(self) -> Response:
-        match: Match = g.match
+        match: Match = app_context().g.match
         if match.operation is None:
             assert match.failure is not None
             raise match.failure
@@ -57,7 +58,7 @@ def serve(match: Match) -> Response:
     bound = bind(operation, match.path, query, body)
     if bound.faults:
         raise _refused(bound.faults)
-    manager = current_app.extensions["databases"].manager(operation.called.database)
+    manager = app_context().app.extensions["databases"].manager(operation.called.database)
     call = Call(operation, bound.values, manager)
     if not operation.reads:
         return write_response(call)
@@ -68,7 +69,7 @@ def serve(match: Match) -> Response:
 
 def _serve_again(match: Match, error: DatabaseError) -> Response:
     """Serve from a catalog read now; what failed was rolled back, or never ran."""
-    routes = current_app.extensions["catalog"]
+    routes = app_context().app.extensions["catalog"]
     if routes.live.refresh_after_failure() and not error.may_have_run:
         found = routes.match(request.path, request.method)
         if found.operation not in (None, match.operation):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Response, current_app, g
+from flask import Response
 
 from database.session import Answer
 from operations.operation import operation
@@ -11,7 +11,8 @@ from operations.response_models import Trip, TripsSummary
 from operations.row_fields import row_fields
 from protocol.authorization import caller_claims
 from protocol.consistency import asks_for_consistency
-from protocol.formats import JSON, MEDIA_TYPES, compact, wanted_format, whole
+from protocol.context import app_context
+from protocol.formats import JSON, MEDIA_TYPES, compact, document_text, wanted_format, whole
 from resources.base import Procedure, ProcedureResource, json_response
 
 TRIP = row_fields(Trip)
@@ -28,11 +29,12 @@ class TripsResource(ProcedureResource):
         if asks_for_consistency(self.database):
             # An earlier result may be from a replica that lacks what this client has seen.
             return json_response(self.read(document))
-        reads = current_app.extensions["shared_reads"]
+        context = app_context()
+        reads = context.app.extensions["shared_reads"]
         text, age = reads.get(
-            compact([self.procedure, document, caller_claims()]),
+            document_text([self.procedure, document, caller_claims()]),
             lambda: self.read(document).json,
-            deadline=g.deadline,
+            deadline=context.g.deadline,
         )
         response = json_response(Answer(text))
         if reads.ttl:

@@ -79,7 +79,9 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result]:
     outer, deadline = context.request, own.deadline
     try:
         context.request = _request(tool, environ, context.url_adapter)
-        own.deadline = deadline_of(tool.route, environ, arrived=environ.get(ARRIVED))
+        own.deadline = deadline_of(
+            current_app.config, tool.route, environ, arrived=environ.get(ARRIVED)
+        )
         if isinstance(tool.source, Operation):
             own.match = Match(tool.source, environ[PATH])
         response = current_app.dispatch_request()

@@ -16,7 +16,7 @@ FLOORS = (
     ("databases",),
     ("protocol",),
     ("operations",),
-    ("resources",),
+    ("application", "resources"),
     ("cli",),
     ("app",),
     ("testkit",),
