@@ -9,9 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flask.globals import _cv_app, _cv_request
-
 from observability.random_ids import random_hex
+from protocol.context import app_context, request_context
 from protocol.problems import Problem
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
@@ -24,7 +23,7 @@ canonical: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), sort_k
 
 def idempotency_key() -> str:
     """The client's Idempotency-Key, or a generated one. Raises Problem invalid-header."""
-    given = _cv_request.get().request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    given = request_context().request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return random_hex()
     matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
@@ -38,7 +37,7 @@ def idempotency_key() -> str:
 def key_of_caller(key: str) -> str:
     """`key` as it is stored: separate for each caller, so that no caller gets the response to
     another caller's request."""
-    caller = _cv_app.get().g.get("caller")
+    caller = app_context().g.caller
     if caller is None:
         return key
     text = json.dumps([caller.issuer, caller.subject, key])

@@ -5,9 +5,9 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from flask import current_app, request
-from flask.globals import _cv_request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from protocol.context import request_context
 from protocol.limits import UNREADABLE
 from protocol.problems import Problem
 
@@ -22,7 +22,7 @@ FORMS = (URL_ENCODED, "multipart/form-data")
 
 def given() -> bool:
     """Whether the request has a body."""
-    environ = _cv_request.get().request.environ
+    environ = request_context().request.environ
     return environ.get("CONTENT_LENGTH", "").strip("0") != "" or "HTTP_TRANSFER_ENCODING" in environ
 
 
@@ -32,7 +32,7 @@ def json_text() -> bytes | str:
     Raises Problem request-timeout, unsupported-media-type, invalid-json or invalid-body, and
     RequestEntityTooLarge.
     """
-    context = _cv_request.get()
+    context = request_context()
     environ = context.request.environ
     content_type = environ.get("CONTENT_TYPE", "")
     if content_type == JSON or content_type.startswith(JSON + ";"):
@@ -47,7 +47,7 @@ def whole() -> bytes:
 
     Raises Problem request-timeout or invalid-json, and RequestEntityTooLarge.
     """
-    context = _cv_request.get()
+    context = request_context()
     data = _measured(context.request.environ, context.app.config["MAX_CONTENT_LENGTH"])
     return _read(_all_data) if data is None else data
 
