@@ -120,10 +120,11 @@ class ClientRequest(Request):  # gunicorn has no types
                 key: value for key, value in shared.items() if not key.startswith(FIELD_KEYS)
             }
 
-    def skip_body(self) -> bool:
-        """Skip the rest of the body; False if it has not all arrived."""
+    def ends_connection(self) -> bool:
+        """Skip the rest of the body; whether it has not all arrived, or the client asked to close
+        the connection."""
         self._connection.unread = not self._reader.skip(self.body)
-        return not self._connection.unread
+        return self._connection.unread or bool(self.should_close())
 
     def leave(self) -> None:
         """Leave the bytes after this request to the next one."""

@@ -33,11 +33,8 @@ class PlainRequest:
         self.path = path
         self.environ = environ
 
-    def should_close(self) -> bool:
-        return False  # then gunicorn parses it
-
-    def skip_body(self) -> bool:
-        return True
+    def ends_connection(self) -> bool:
+        return False  # else gunicorn parses it
 
 
 def plain_request(connection: Connection, cfg: SettledConfig) -> PlainRequest | None:
