@@ -110,7 +110,7 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
         return write
 
     def is_chunked(self) -> bool:
-        """Whether the length is neither declared nor ended by closing, and there is a body."""
+        """Whether chunks end the body: no length is declared, and the client's version has them."""
         ends_itself = self.response_length is not None or self._omits_body
         return not ends_itself and self.req.version > (1, 0)
 
