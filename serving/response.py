@@ -142,11 +142,12 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
             data = b""
         elif self.response_length is not None:
             data = data[: self.response_length - self.sent]
-        self.sent += len(data)
+        size = len(data)
+        self.sent += size
         # An empty chunk would end the body.
-        if data and self.chunked:
-            data = b"%X\r\n%b\r\n" % (len(data), data)
-        if head and len(data) > JOINED_BYTES:
+        if size and self.chunked:
+            data = b"%X\r\n%b\r\n" % (size, data)
+        if head and size > JOINED_BYTES:
             self._send(head)
             self._send(data)
         elif head or data:
