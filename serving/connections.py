@@ -29,6 +29,20 @@ class Stage(Enum):
     WHOLE = 4
 
 
+class BaseEnviron:
+    """What the WSGI environments of a connection's requests share, whatever their fields.
+
+    schemes: the values of the fields that a trusted proxy names the scheme in. The environment is
+    that of a request with these.
+    """
+
+    __slots__ = ("environ", "schemes")
+
+    def __init__(self, environ: dict[str, Any], schemes: list[str | None]) -> None:
+        self.environ = environ
+        self.schemes = schemes
+
+
 class KeptHead:
     """What a connection's next request shares with an earlier one, if only its request line is new.
 
@@ -90,7 +104,7 @@ class Connection:
         self.keeps = False
         self.until = 0.0
         self.waits_for: object = None
-        self.base: dict[str, Any] | None = None
+        self.base: BaseEnviron | None = None
         self.kept: KeptHead | None = None
         self._most = longest_head
         self.leave(b"")

@@ -10,14 +10,11 @@ from gunicorn.http import errors, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.message import MAX_REQUEST_LINE, Request
 
-from serving.connections import BUFFERED_BYTES, Connection, KeptHead
-from serving.field_names import FieldKeys
+from serving.connections import BUFFERED_BYTES, BaseEnviron, Connection, KeptHead
 from serving.reader import Reader
 
 # Longer heads are parsed each time: thousands of connections may be open.
 KEPT_BYTES = 4096
-# Of all fields in an environment.
-FIELD_KEYS = ("HTTP_", "CONTENT_")
 
 
 class SettledConfig:
@@ -35,7 +32,9 @@ class SettledConfig:
         # All fields together are no longer than one may be.
         size = self.limit_request_field_size
         self.longest_fields = min(size, KEPT_BYTES) if size > 0 else KEPT_BYTES
-        self.field_keys = FieldKeys(self.secure_scheme_headers)
+        # With the same values of these, gunicorn finds the same scheme.
+        names = self.secure_scheme_headers
+        self.scheme_keys = ["HTTP_" + name.replace("-", "_") for name in names]
         self.watched = _watched(cfg)
         self._cfg = cfg
 
@@ -109,16 +108,18 @@ class ClientRequest(Request):  # gunicorn has no types
         ):
             fields = b"\r\n%b\r\n\r\n" % self._fields
             connection.kept = KeptHead(fields, reader.length, shared)
+        named = [name for name, _ in self.headers if name in self.cfg.secure_scheme_headers]
         if (
-            connection.base is None
-            and environ["wsgi.url_scheme"] == "http"
-            and not self.proxy_protocol_info
-            # Otherwise SERVER_NAME depends on Host.
+            not self.proxy_protocol_info
+            # With a name for an address, SERVER_NAME depends on Host.
             and not isinstance(connection.server, str)
+            # In the environment, repeated fields are one.
+            and len(named) == len(set(named))
         ):
-            connection.base = {
-                key: value for key, value in shared.items() if not key.startswith(FIELD_KEYS)
-            }
+            sent = dict(self.headers)
+            schemes = [sent.get(name) for name in self.cfg.secure_scheme_headers]
+            plain = {k: v for k, v in shared.items() if not k.startswith(("HTTP_", "CONTENT_"))}
+            connection.base = BaseEnviron(plain, schemes)
 
     def ends_connection(self) -> bool:
         """Skip the rest of the body; whether it has not all arrived, or the client asked to close

@@ -12,6 +12,7 @@ from gunicorn.http.message import RFC9110_5_5_INVALID_AND_DANGEROUS as CONTROLS
 from gunicorn.util import unquote_to_wsgi_str
 
 from serving.connections import Connection, KeptHead
+from serving.field_names import FIELD_KEYS
 from serving.head import SettledConfig
 
 # A path without an empty first segment, a query without fragment (RFC 3986).
@@ -75,17 +76,19 @@ def _plain_fields(connection: Connection, data: str, cfg: SettledConfig) -> Kept
     # A CR or LF that is left is a control character too.
     if len(fields) > cfg.limit_request_fields or CONTROLS.search("".join(fields)):
         return None
-    environ, keys = base.copy(), cfg.field_keys
+    environ = base.environ.copy()
     try:
         for field in fields:
             name, colon, value = field.partition(":")
-            key = keys[name]
+            key = FIELD_KEYS[name]
             if not colon or key in environ:
                 return None
             environ[key] = value.strip(" \t")
     except KeyError:
         return None
     if "HTTP_HOST" not in environ:
+        return None
+    if [environ.get(key) for key in cfg.scheme_keys] != base.schemes:
         return None
     if environ.get("HTTP_CONNECTION", "keep-alive").lower() != "keep-alive":
         return None

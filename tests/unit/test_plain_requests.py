@@ -163,13 +163,15 @@ def plain(monkeypatch) -> list[str]:
     return paths
 
 
-def outcome_of(requests: list[bytes], *, watched: bool, **limits: int) -> Outcome:
-    """watched: whether all are parsed by gunicorn."""
+def outcome_of(
+    requests: list[bytes], *, watched: bool, peer: str = "127.0.0.1", **limits: int
+) -> Outcome:
+    """watched: whether all are parsed by gunicorn. It trusts a proxy at 127.0.0.1."""
     worker = Application(watched=watched, limits={"limit_request_fields": 64} | limits)
     ours, theirs = socket.socketpair()
     kept, sent = True, b""
     with ours, theirs:
-        client = Connection(ours, ("127.0.0.1", 5), ("127.0.0.1", 80), longest_head=550_000)
+        client = Connection(ours, (peer, 5), ("127.0.0.1", 80), longest_head=550_000)
         for request in requests:
             # Behind what the request before left.
             client.received += request
@@ -226,7 +228,13 @@ LINES = [
     *("Expect:", "Host: b", "host:", "X_A: 1", "Content_Length: 2", "HTTP_HOST: a", "X-A : 1"),
     *(" X-A: 1", "\tfolded", "", "colon", ":", ": 1", "X-A\t: 1", "X-Ctl: \x01", "X-Ctl: \x7f"),
     *("X-Ctl: \x80\x9f", "X-CR: a\rb", "X-LF: a\nb", "X-LF: a\n", "X-CR: a\r", "\r", "\n"),
-    *("X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Forwarded-For: 10.0.0.1", "Http-A: 1"),
+    *(
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Ssl: on",
+        "X-Forwarded-For: 10.0.0.1",
+        "Http-A: 1",
+    ),
     *("X-Long: " + "x" * length for length in (4000, 4090, 8180, 8181, 8182, 9000)),
 ]
 
@@ -271,8 +279,35 @@ def test_changing_fields_give_what_gunicorn_gives(plain):
     for number, rest in enumerate(sequences(500)):
         first = [HOST] if number % 8 else [HOST, "X-Forwarded-Proto: https"]
         sent = [request("GET /first HTTP/1.1", first, ""), *rest]
-        assert outcome_of(sent, watched=False) == outcome_of(sent, watched=True), sent
+        peer = "10.0.0.1" if number % 5 == 0 else "127.0.0.1"
+        by_gunicorn = outcome_of(sent, watched=True, peer=peer)
+        assert outcome_of(sent, watched=False, peer=peer) == by_gunicorn, sent
     assert len(plain) > 370
+
+
+def test_a_request_behind_a_proxy_is_not_parsed_by_gunicorn_while_its_scheme_stays(parsed):
+    sent = [
+        request(f"GET /{number} HTTP/1.1", [HOST, f"X-Forwarded-Proto: {scheme}", *more], "")
+        for number, (scheme, *more) in enumerate(
+            [("https",), ("https", "A: 1"), ("http",), ("http", "A: 1"), ("http", "A: 2")]
+        )
+    ]
+    by_gunicorn = outcome_of(sent, watched=True)
+    schemes = [environ["wsgi.url_scheme"] for environ in by_gunicorn.seen]
+    assert schemes == ["https", "https", "http", "http", "http"]
+    parsed.clear()
+    assert outcome_of(sent, watched=False) == by_gunicorn
+    assert parsed == [sent[0], sent[2]]
+
+
+def test_a_scheme_named_twice_is_not_one_with_a_comma():
+    twice = ["X-Forwarded-Proto: https"] * 2
+    once = ["X-Forwarded-Proto: https,https"]
+    sent = [request("GET / HTTP/1.1", [HOST, *fields], "") for fields in (twice, once, twice)]
+    by_gunicorn = outcome_of(sent, watched=True)
+    schemes = [environ["wsgi.url_scheme"] for environ in by_gunicorn.seen]
+    assert schemes == ["https", "http", "https"]
+    assert outcome_of(sent, watched=False) == by_gunicorn
 
 
 @pytest.mark.parametrize("length", [4000, 4050, 4062, 4063, 4064, 4065, 4100])
