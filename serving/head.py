@@ -108,14 +108,8 @@ class ClientRequest(Request):  # gunicorn has no types
         ):
             fields = b"\r\n%b\r\n\r\n" % self._fields
             connection.kept = KeptHead(fields, reader.length, shared)
-        named = [name for name, _ in self.headers if name in self.cfg.secure_scheme_headers]
-        if (
-            not self.proxy_protocol_info
-            # With a name for an address, SERVER_NAME depends on Host.
-            and not isinstance(connection.server, str)
-            # In the environment, repeated fields are one.
-            and len(named) == len(set(named))
-        ):
+        # With a name for an address, SERVER_NAME depends on Host.
+        if not self.proxy_protocol_info and not isinstance(connection.server, str):
             sent = dict(self.headers)
             schemes = [sent.get(name) for name in self.cfg.secure_scheme_headers]
             plain = {k: v for k, v in shared.items() if not k.startswith(("HTTP_", "CONTENT_"))}
