@@ -29,9 +29,22 @@ class Stage(Enum):
     WHOLE = 4
 
 
+class BaseEnviron:
+    """What the WSGI environments of a connection's requests share, whatever their fields.
+
+    schemes: the values of the fields that a trusted proxy names the scheme in. The environment is
+    that of a request with these.
+    """
+
+    __slots__ = ("environ", "schemes")
+
+    def __init__(self, environ: dict[str, Any], schemes: list[str | None]) -> None:
+        self.environ = environ
+        self.schemes = schemes
+
+
 class KeptHead:
-    """What the next requests of a connection share with one that gunicorn has parsed, if only their
-    request line is new.
+    """What a connection's next request shares with an earlier one, if only its request line is new.
 
     fields: the bytes after the request line, to the end of the head; body: the length of the body;
     environ: the WSGI environment.
@@ -53,12 +66,25 @@ class Connection:
     the request line, if the fields after it are those in `kept`, else 0; arrived: time.monotonic()
     when the last head was complete; ended: the client sends no more; unread: it may still send a
     body that is not needed; unsent: bytes of a response that the client has not taken; stalled: it
-    took nothing for too long; keeps: the connection can take another request; until, waits_for: the
-    deadline and the event that the worker's main thread waits for.
+    took nothing for too long; keeps: the connection can take another request; base: what the WSGI
+    environments of its requests share, whatever their fields; kept: the last head that another may
+    repeat; until, waits_for: the deadline and the event that the worker's main thread waits for.
     """
 
     __slots__ = (
-        *("arrived", "body", "client", "ended", "fd", "head", "keeps", "kept", "line", "received"),
+        *(
+            "arrived",
+            "base",
+            "body",
+            "client",
+            "ended",
+            "fd",
+            "head",
+            "keeps",
+            "kept",
+            "line",
+            "received",
+        ),
         *("requests", "server", "sock", "stalled", "unread", "unsent", "until", "waits_for"),
         *("_most", "_searched"),
     )
@@ -78,6 +104,7 @@ class Connection:
         self.keeps = False
         self.until = 0.0
         self.waits_for: object = None
+        self.base: BaseEnviron | None = None
         self.kept: KeptHead | None = None
         self._most = longest_head
         self.leave(b"")

@@ -14,8 +14,8 @@ from gunicorn.http import errors
 from serving.arrival import ARRIVED
 from serving.connections import Connection
 from serving.head import ClientRequest
+from serving.plain import PlainRequest, plain_request
 from serving.reader import Reader
-from serving.repeated import RepeatedRequest, repeated_request
 from serving.response import ClientResponse
 
 # Other errors of the parser become 400.
@@ -66,9 +66,9 @@ class Exchange:
         connection, cfg = self._connection, self._worker.cfg
         connection.requests += 1
         # gunicorn's hooks and access log get a request of gunicorn's.
-        repeated = None if cfg.watched else repeated_request(connection, cfg.longest_line)
-        if repeated is not None:
-            return self._respond(repeated, repeated.environ)
+        plain = None if cfg.watched else plain_request(connection, cfg)
+        if plain is not None:
+            return self._respond(plain, plain.environ)
         try:
             reader = Reader(connection, connection.arrived + self._body_seconds)
             request = ClientRequest(cfg, reader, connection)
@@ -79,7 +79,7 @@ class Exchange:
         request.leave()
         return kept
 
-    def _respond(self, request: ClientRequest | RepeatedRequest, environ: dict[str, Any]) -> bool:
+    def _respond(self, request: ClientRequest | PlainRequest, environ: dict[str, Any]) -> bool:
         worker, cfg = self._worker, self._worker.cfg
         response = ClientResponse(request, self._connection, self)
         environ[ARRIVED] = self._connection.arrived

@@ -1,7 +1,6 @@
 """A request's head and its WSGI environment, by gunicorn's parser.
 
-A client repeats most of its head with each request of a connection. What gunicorn made of it is
-kept for the next requests (serving/repeated.py).
+What gunicorn makes of a connection's requests is kept for the next ones (serving/plain.py).
 """
 
 from typing import Any, cast
@@ -11,7 +10,7 @@ from gunicorn.http import errors, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.message import MAX_REQUEST_LINE, Request
 
-from serving.connections import BUFFERED_BYTES, Connection, KeptHead
+from serving.connections import BUFFERED_BYTES, BaseEnviron, Connection, KeptHead
 from serving.reader import Reader
 
 # Longer heads are parsed each time: thousands of connections may be open.
@@ -21,8 +20,8 @@ KEPT_BYTES = 4096
 class SettledConfig:
     """gunicorn's settings as plain attributes, which cost a tenth of a look-up in its Config.
 
-    longest_line: the maximum length of a request line; watched: whether a hook or gunicorn's own
-    access log gets each request.
+    watched: whether a hook or gunicorn's own access log gets each request; the other attributes are
+    for heads that gunicorn does not parse (serving/plain.py).
     """
 
     def __init__(self, cfg: Any) -> None:
@@ -30,6 +29,12 @@ class SettledConfig:
         self.is_ssl = cfg.is_ssl
         limit = self.limit_request_line
         self.longest_line = min(limit, MAX_REQUEST_LINE) if limit > 0 else MAX_REQUEST_LINE
+        # All fields together are no longer than one may be.
+        size = self.limit_request_field_size
+        self.longest_fields = min(size, KEPT_BYTES) if size > 0 else KEPT_BYTES
+        # With the same values of these, gunicorn finds the same scheme.
+        names = self.secure_scheme_headers
+        self.scheme_keys = ["HTTP_" + name.replace("-", "_") for name in names]
         self.watched = _watched(cfg)
         self._cfg = cfg
 
@@ -84,33 +89,37 @@ class ClientRequest(Request):  # gunicorn has no types
         environ["wsgi.multithread"] = True
         # It would write past ClientResponse, and nothing here sends early hints.
         del environ["wsgi.early_hints"]
-        if self._can_share(environ):
-            fields = b"\r\n%b\r\n\r\n" % self._fields
-            connection.kept = KeptHead(
-                fields, self.body.reader.length, environ | {"wsgi.input": None}
-            )
+        if self.version == (1, 1) and not environ["SCRIPT_NAME"]:
+            self._keep(environ)
         return cast("dict[str, Any]", environ)
 
-    def _can_share(self, environ: dict[str, Any]) -> bool:
-        """Whether a request with the same fields gets this environment, except for what depends on
-        its request line and body, and can be served without a reader."""
+    def _keep(self, environ: dict[str, Any]) -> None:
+        """Keep what the connection's next requests can share."""
+        connection = self._connection
         reader = self.body.reader
-        return (
+        shared = {**environ, "wsgi.input": None}
+        if (
             # Empty for a head that the optional C parser has parsed.
             0 < len(self._fields) <= KEPT_BYTES
-            and self.version == (1, 1)
             and not self.should_close()
             and type(reader) is LengthReader
             and reader.length <= BUFFERED_BYTES
             and "HTTP_EXPECT" not in environ
-            # With a prefix in front of each path, gunicorn makes the environment each time.
-            and not environ["SCRIPT_NAME"]
-        )
+        ):
+            fields = b"\r\n%b\r\n\r\n" % self._fields
+            connection.kept = KeptHead(fields, reader.length, shared)
+        # With a name for an address, SERVER_NAME depends on Host.
+        if not self.proxy_protocol_info and not isinstance(connection.server, str):
+            sent = dict(self.headers)
+            schemes = [sent.get(name) for name in self.cfg.secure_scheme_headers]
+            plain = {k: v for k, v in shared.items() if not k.startswith(("HTTP_", "CONTENT_"))}
+            connection.base = BaseEnviron(plain, schemes)
 
-    def skip_body(self) -> bool:
-        """Skip the rest of the body; False if it has not all arrived."""
+    def ends_connection(self) -> bool:
+        """Skip the rest of the body; whether it has not all arrived, or the client asked to close
+        the connection."""
         self._connection.unread = not self._reader.skip(self.body)
-        return not self._connection.unread
+        return self._connection.unread or bool(self.should_close())
 
     def leave(self) -> None:
         """Leave the bytes after this request to the next one."""

@@ -26,9 +26,7 @@ class AnsweredRequest(Protocol):
     @property
     def version(self) -> tuple[int, int]: ...
 
-    def should_close(self) -> bool: ...
-
-    def skip_body(self) -> bool: ...
+    def ends_connection(self) -> bool: ...
 
 
 class ResponseOwner(Protocol):
@@ -112,7 +110,7 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
         return write
 
     def is_chunked(self) -> bool:
-        """Whether the length is neither declared nor ended by closing, and there is a body."""
+        """Whether chunks end the body: no length is declared, and the client's version has them."""
         ends_itself = self.response_length is not None or self._omits_body
         return not ends_itself and self.req.version > (1, 0)
 
@@ -123,10 +121,11 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
         """The head, which the caller must send."""
         if self.status is None:
             raise AssertionError("The application did not call start_response.")
-        if not self.must_close and not self.req.skip_body():
-            self.must_close = True
-        self.must_close = closes = self.should_close()
-        beginning = _beginning(self.req.version, self.status, closes, int(time.time()))
+        framed = self.response_length is not None or self.chunked or self._omits_body
+        if not self.must_close:
+            self.must_close = self.req.ends_connection() or not framed
+        second = int(time.time())
+        beginning = _beginning(self.req.version, self.status, self.must_close, second)
         coding = "Transfer-Encoding: chunked\r\n" if self.chunked else ""
         self.headers_sent = True
         return f"{beginning}{coding}{self._fields}\r\n".encode("latin-1")
@@ -143,11 +142,12 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
             data = b""
         elif self.response_length is not None:
             data = data[: self.response_length - self.sent]
-        self.sent += len(data)
+        size = len(data)
+        self.sent += size
         # An empty chunk would end the body.
-        if data and self.chunked:
-            data = b"%X\r\n%b\r\n" % (len(data), data)
-        if head and len(data) > JOINED_BYTES:
+        if size and self.chunked:
+            data = b"%X\r\n%b\r\n" % (size, data)
+        if head and size > JOINED_BYTES:
             self._send(head)
             self._send(data)
         elif head or data:

@@ -1,4 +1,4 @@
-"""A request whose fields a connection repeats gets what gunicorn's parser would make of it."""
+"""A plain request that gunicorn does not parse gives what it would give if gunicorn parsed it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from gunicorn.config import Config
 
 from serving.arrival import ARRIVED
-from serving.connections import Connection, Stage
+from serving.connections import Connection, KeptHead, Stage
 from serving.exchange import Exchange
 from serving.head import ClientRequest, SettledConfig
-from serving.repeated import RepeatedRequest
+from serving.plain import PlainRequest
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ODD_METHODS = ["get", "G", "CONNECT", "TRACE", "PURGE", "G(T", "", "GET\t", "GET\x00"]
@@ -82,6 +82,8 @@ ODD_FIELDS = [
     [HOST, "X-A: \x00"],
     [HOST, "X-A\x00: 1"],
     [HOST, "no colon"],
+    [HOST, "colon"],
+    [HOST, ": colon"],
     [HOST, "X-Long: " + "x" * 5000],
     [HOST, "X-Too-Long: " + "x" * 9000],
     [HOST, *(f"X-{number}: 1" for number in range(70))],
@@ -100,11 +102,11 @@ class Application:
 
     log = Silent()
 
-    def __init__(self, *, watched: bool, longest_line: int) -> None:
+    def __init__(self, *, watched: bool, limits: dict[str, int]) -> None:
         config = Config()
-        config.set("limit_request_fields", 64)
         config.set("forwarder_headers", "")
-        config.set("limit_request_line", longest_line)
+        for name, limit in limits.items():
+            config.set(name, limit)
         self.cfg = SettledConfig(config)
         self.cfg.watched = watched
         self.seen: list[dict[str, Any]] = []
@@ -148,26 +150,28 @@ def parsed(monkeypatch) -> list[bytes]:
 
 
 @pytest.fixture
-def repeated(monkeypatch) -> list[str]:
+def plain(monkeypatch) -> list[str]:
     """The path of each request that is read without gunicorn."""
     paths: list[str] = []
 
-    class Counted(RepeatedRequest):
+    class Counted(PlainRequest):
         def __init__(self, method: str, path: str, environ: dict[str, Any]) -> None:
             paths.append(path)
             super().__init__(method, path, environ)
 
-    monkeypatch.setattr("serving.repeated.RepeatedRequest", Counted)
+    monkeypatch.setattr("serving.plain.PlainRequest", Counted)
     return paths
 
 
-def outcome_of(requests: list[bytes], *, watched: bool, longest_line: int = 4094) -> Outcome:
-    """watched: whether all are parsed by gunicorn."""
-    worker = Application(watched=watched, longest_line=longest_line)
+def outcome_of(
+    requests: list[bytes], *, watched: bool, peer: str = "127.0.0.1", **limits: int
+) -> Outcome:
+    """watched: whether all are parsed by gunicorn. It trusts a proxy at 127.0.0.1."""
+    worker = Application(watched=watched, limits={"limit_request_fields": 64} | limits)
     ours, theirs = socket.socketpair()
     kept, sent = True, b""
     with ours, theirs:
-        client = Connection(ours, ("127.0.0.1", 5), ("127.0.0.1", 80), longest_head=550_000)
+        client = Connection(ours, (peer, 5), ("127.0.0.1", 80), longest_head=550_000)
         for request in requests:
             # Behind what the request before left.
             client.received += request
@@ -201,13 +205,66 @@ def requests(count: int) -> Iterator[tuple[str, list[str], str]]:
         yield line, chosen.choice(FIELDS if odd < 2 else ODD_FIELDS), chosen.choice(BODIES)
 
 
+# Most of them are valid; some are only if another one is missing.
+LINES = [
+    *(
+        "Accept: text/csv",
+        "accept: */*",
+        "X-A: 1",
+        "X-A: 2",
+        "x-a:3",
+        "X-B:",
+        "X-B: \t b \t",
+        "B:a:b",
+    ),
+    *("Cookie: a=b", "User-Agent: c/1 (d; e)", "Authorization: Bearer abc", "X-Request-Id: a b"),
+    *("Content-Type: application/json", "Content-type: text/plain", "X-\u00e9: 1", "X-C: \u00e9"),
+    *("Connection: keep-alive", "Connection: Keep-Alive", "Connection: close", "connection: x"),
+    *("Connection:", "Connection: Upgrade", "Upgrade: h2c", "Keep-Alive: 5", "X!#$%&'*+.^`|~: 1"),
+    *("Content-Length: 2", "content-length:\t02 ", "Content-Length: 0", "Content-Length: 1"),
+    *("Content-Length: ", "Content-Length: 2\u00b2", "Content-Length: 1e0", "Content-Length: +2"),
+    *("Content-Length: 1048577", "Content-Length: 99999999999999999999", "X-D: b\u00a0"),
+    *("Transfer-Encoding: chunked", "TE: trailers", "Trailer: X", "Expect: 100-continue"),
+    *("Expect:", "Host: b", "host:", "X_A: 1", "Content_Length: 2", "HTTP_HOST: a", "X-A : 1"),
+    *(" X-A: 1", "\tfolded", "", "colon", ":", ": 1", "X-A\t: 1", "X-Ctl: \x01", "X-Ctl: \x7f"),
+    *("X-Ctl: \x80\x9f", "X-CR: a\rb", "X-LF: a\nb", "X-LF: a\n", "X-CR: a\r", "\r", "\n"),
+    *(
+        "X-Forwarded-Proto: https",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Ssl: on",
+        "X-Forwarded-For: 10.0.0.1",
+        "Http-A: 1",
+    ),
+    *("X-Long: " + "x" * length for length in (4000, 4090, 8180, 8181, 8182, 9000)),
+]
+
+
+def sequences(count: int) -> Iterator[list[bytes]]:
+    """Requests of one connection whose fields differ."""
+    chosen = random.Random(11)
+    for _ in range(count):
+        lines = chosen.sample(LINES[:24] if chosen.random() < 0.6 else LINES, chosen.randrange(8))
+        together = []
+        for number in range(4):
+            if number:
+                lines.insert(chosen.randrange(len(lines) + 1), chosen.choice(LINES))
+            if len(lines) > 4 or chosen.random() < 0.4:
+                del lines[: chosen.randrange(len(lines) + 1)]
+            fields = [HOST, *lines] if chosen.random() < 0.95 else list(lines)
+            chosen.shuffle(fields)
+            text = request(f"POST /{number} HTTP/1.1", fields, "")
+            length = b"{}" if re.search(rb"(?i)content-length: *\t?0?2", text) else b""
+            together.append(text + (length if chosen.random() < 0.95 else b"{}{}"))
+        yield together
+
+
 def body_for(fields: list[str]) -> str:
     two = re.compile(r"(?i)content-length: ?0?2\s*")
     return "{}" if any(two.fullmatch(field) for field in fields) else ""
 
 
-def test_a_repeated_head_gives_what_gunicorn_gives(repeated):
-    for line, fields, body in requests(1500):
+def test_a_repeated_head_gives_what_gunicorn_gives(plain):
+    for line, fields, body in requests(600):
         sent = [
             request("GET /first HTTP/1.1", fields, body_for(fields)),
             request(line, fields, body),
@@ -215,7 +272,55 @@ def test_a_repeated_head_gives_what_gunicorn_gives(repeated):
         ]
         by_gunicorn = outcome_of(sent, watched=True)
         assert outcome_of(sent, watched=False) == by_gunicorn, (line, fields, body)
-    assert len(repeated) > 700
+    assert len(plain) > 280
+
+
+def test_changing_fields_give_what_gunicorn_gives(plain):
+    for number, rest in enumerate(sequences(500)):
+        first = [HOST] if number % 8 else [HOST, "X-Forwarded-Proto: https"]
+        sent = [request("GET /first HTTP/1.1", first, ""), *rest]
+        peer = "10.0.0.1" if number % 5 == 0 else "127.0.0.1"
+        by_gunicorn = outcome_of(sent, watched=True, peer=peer)
+        assert outcome_of(sent, watched=False, peer=peer) == by_gunicorn, sent
+    assert len(plain) > 370
+
+
+def test_a_request_behind_a_proxy_is_not_parsed_by_gunicorn_while_its_scheme_stays(parsed):
+    sent = [
+        request(f"GET /{number} HTTP/1.1", [HOST, f"X-Forwarded-Proto: {scheme}", *more], "")
+        for number, (scheme, *more) in enumerate(
+            [("https",), ("https", "A: 1"), ("http",), ("http", "A: 1"), ("http", "A: 2")]
+        )
+    ]
+    by_gunicorn = outcome_of(sent, watched=True)
+    schemes = [environ["wsgi.url_scheme"] for environ in by_gunicorn.seen]
+    assert schemes == ["https", "https", "http", "http", "http"]
+    parsed.clear()
+    assert outcome_of(sent, watched=False) == by_gunicorn
+    assert parsed == [sent[0], sent[2]]
+
+
+def test_a_scheme_named_twice_is_not_one_with_a_comma():
+    twice = ["X-Forwarded-Proto: https"] * 2
+    once = ["X-Forwarded-Proto: https,https"]
+    sent = [request("GET / HTTP/1.1", [HOST, *fields], "") for fields in (twice, once, twice)]
+    by_gunicorn = outcome_of(sent, watched=True)
+    schemes = [environ["wsgi.url_scheme"] for environ in by_gunicorn.seen]
+    assert schemes == ["https", "http", "https"]
+    assert outcome_of(sent, watched=False) == by_gunicorn
+
+
+@pytest.mark.parametrize("length", [4000, 4050, 4062, 4063, 4064, 4065, 4100])
+@pytest.mark.parametrize("limits", [{"limit_request_fields": 3}, {"limit_request_field_size": 99}])
+def test_the_limits_of_fields_are_the_same(length, limits):
+    long = f"X-Long: {'x' * length}"
+    for count in range(5):
+        fields = [HOST, *(f"X-{number}: 1" for number in range(count))]
+        for more in ([], [long], ["X-90: " + "x" * 90], ["X-93: " + "x" * 91], ["X: " + "x" * 94]):
+            sent = [request("GET / HTTP/1.1", [HOST], "")]
+            sent += 2 * [request("GET / HTTP/1.1", fields + more, "")]
+            by_gunicorn = outcome_of(sent, watched=True, **limits)
+            assert outcome_of(sent, watched=False, **limits) == by_gunicorn
 
 
 @pytest.mark.parametrize("fields", FIELDS)
@@ -244,8 +349,8 @@ def test_the_limit_of_the_request_line_is_the_same(length, limit):
     sent = [
         request(f"GET /{'x' * count} HTTP/1.1", [HOST], "") for count in (1, length, 1, length, 1)
     ]
-    assert outcome_of(sent, watched=False, longest_line=limit) == outcome_of(
-        sent, watched=True, longest_line=limit
+    assert outcome_of(sent, watched=False, limit_request_line=limit) == outcome_of(
+        sent, watched=True, limit_request_line=limit
     )
 
 
@@ -255,3 +360,14 @@ def test_pipelined_requests_are_taken_one_by_one(parsed):
     sent = [one, two + one + two, b"", b"", one]
     assert outcome_of(sent, watched=False) == outcome_of(sent, watched=True)
     assert len(parsed) == 1 + 5
+
+
+def test_a_field_before_the_repeated_ones_counts():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = Connection(ours, "", "", longest_head=1000)
+        client.kept = KeptHead(f"\r\n{HOST}\r\n\r\n".encode(), 0, {})
+        client.received += request("GET / HTTP/1.1", ["Content-Length: 2", HOST], "{")
+        assert client.stage() is Stage.BODY
+        client.received += b"}"
+        assert client.stage() is Stage.WHOLE
