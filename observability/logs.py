@@ -20,7 +20,6 @@ from typing import Any, TextIO
 
 from database.errors import DatabaseError, Kind
 from database.events import Call, CircuitBreakerOpened, Retry, kind_of
-from observability.line_handler import LineHandler
 from observability.observer import Subscriber
 from observability.redaction import redact
 from observability.request import RequestRecord, current
@@ -52,10 +51,7 @@ class RequestLog(Subscriber):
             # Not info(), which searches the stack for its caller and doubles the cost of the line.
             requests_log.handle(RequestLogRecord(request))
         else:
-            try:
-                handler.write_line(_request_json(request, time.time()))
-            except Exception:
-                handler.handleError(RequestLogRecord(request))
+            _write(handler, request)
 
     def _call(self, call: Call) -> None:
         if call.failure is not None:
@@ -136,7 +132,7 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     if form == "auto":
         form = "text" if stream.isatty() else "json"
-    handler = LineHandler(stream)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     for old in _root.handlers[:]:
         _root.removeHandler(old)
@@ -151,16 +147,30 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     setattr(logging, "logAsyncioTasks", False)  # noqa: B010 - from Python 3.12 on
 
 
-def _only_handler() -> LineHandler | None:
+def _only_handler() -> logging.StreamHandler[TextIO] | None:
     """The handler of configure(), if it alone handles the lines of requests, in JSON."""
-    if requests_log.handlers or requests_log.filters or not requests_log.propagate:
-        return None
-    if len(_root.handlers) != 1:
+    for handler in requests_log.handlers:
+        # The package requests adds one to the logger of its name.
+        if type(handler) is not logging.NullHandler:
+            return None
+    if requests_log.filters or not requests_log.propagate or len(_root.handlers) != 1:
         return None
     handler = _root.handlers[0]
-    if type(handler) is LineHandler and type(handler.formatter) is JsonFormatter:
+    if type(handler) is logging.StreamHandler and type(handler.formatter) is JsonFormatter:
         return handler if handler.level <= logging.INFO and not handler.filters else None
     return None
+
+
+def _write(handler: logging.StreamHandler[TextIO], request: RequestRecord) -> None:
+    """Write the request's line as `handler` would, without logging's chain of calls."""
+    line = _request_json(request, time.time()) + handler.terminator
+    assert handler.lock is not None
+    try:
+        with handler.lock:
+            handler.stream.write(line)
+            handler.stream.flush()
+    except Exception:
+        handler.handleError(RequestLogRecord(request))
 
 
 class JsonFormatter(logging.Formatter):
