@@ -10,8 +10,6 @@ server_message, without the request's values (database.errors).
 
 from __future__ import annotations
 
-import functools
-import json
 import logging
 import sys
 import time
@@ -20,7 +18,7 @@ from typing import Any, TextIO
 
 from database.errors import DatabaseError, Kind
 from database.events import Call, CircuitBreakerOpened, Retry, kind_of
-from observability.line_handler import LineHandler
+from observability.log_line import as_json, as_text, error_numbers, json_text, utc_time
 from observability.observer import Subscriber
 from observability.redaction import redact
 from observability.request import RequestRecord, current
@@ -48,14 +46,18 @@ class RequestLog(Subscriber):
         if not requests_log.isEnabledFor(logging.INFO):
             return
         handler = _only_handler()
-        if handler is None:
+        if handler is None or handler.lock is None:
             # Not info(), which searches the stack for its caller and doubles the cost of the line.
             requests_log.handle(RequestLogRecord(request))
-        else:
-            try:
-                handler.write_line(_request_json(request, time.time()))
-            except Exception:
-                handler.handleError(RequestLogRecord(request))
+            return
+        # As the handler itself would, without a record and logging's chain of calls.
+        try:
+            line = as_json(request, time.time()) + handler.terminator
+            with handler.lock:
+                handler.stream.write(line)
+                handler.stream.flush()
+        except Exception:
+            handler.handleError(RequestLogRecord(request))
 
     def _call(self, call: Call) -> None:
         if call.failure is not None:
@@ -92,7 +94,7 @@ class RequestLog(Subscriber):
                     "procedure": call.procedure,
                     "database": call.database,
                     "failure": kind_of(failure),
-                    **_numbers(failure),
+                    **error_numbers(failure),
                     "server_message": redact(failure.said) or None,
                 }
             },
@@ -102,7 +104,7 @@ class RequestLog(Subscriber):
         calls_log.warning(
             "%s: %s; retrying",
             *(retry.database, retry.failure.report),
-            extra={"fields": {"event": "retry", **_numbers(retry.failure)}},
+            extra={"fields": {"event": "retry", **error_numbers(retry.failure)}},
         )
 
     def _circuit_breaker_opened(self, opened: CircuitBreakerOpened) -> None:
@@ -125,7 +127,7 @@ class RequestLogRecord(logging.LogRecord):
         self.lineno = 0
 
     def getMessage(self) -> str:
-        return _request_text(self.msg)
+        return as_text(self.msg)
 
 
 def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
@@ -136,7 +138,7 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     if form == "auto":
         form = "text" if stream.isatty() else "json"
-    handler = LineHandler(stream)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     for old in _root.handlers[:]:
         _root.removeHandler(old)
@@ -151,14 +153,16 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     setattr(logging, "logAsyncioTasks", False)  # noqa: B010 - from Python 3.12 on
 
 
-def _only_handler() -> LineHandler | None:
+def _only_handler() -> logging.StreamHandler[TextIO] | None:
     """The handler of configure(), if it alone handles the lines of requests, in JSON."""
-    if requests_log.handlers or requests_log.filters or not requests_log.propagate:
-        return None
-    if len(_root.handlers) != 1:
+    for handler in requests_log.handlers:
+        # The package requests adds one to the logger of its name.
+        if type(handler) is not logging.NullHandler:
+            return None
+    if requests_log.filters or not requests_log.propagate or len(_root.handlers) != 1:
         return None
     handler = _root.handlers[0]
-    if type(handler) is LineHandler and type(handler.formatter) is JsonFormatter:
+    if type(handler) is logging.StreamHandler and type(handler.formatter) is JsonFormatter:
         return handler if handler.level <= logging.INFO and not handler.filters else None
     return None
 
@@ -168,9 +172,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         if type(record) is RequestLogRecord:
-            return _request_json(record.msg, record.created)
+            return as_json(record.msg, record.created)
         line: dict[str, Any] = {
-            "time": _utc_time(record.created),
+            "time": utc_time(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": redact(record.getMessage()),
@@ -183,7 +187,7 @@ class JsonFormatter(logging.Formatter):
                 line["trace_id"] = request.trace_id
         if record.exc_info:
             line["exception"] = redact(self.formatException(record.exc_info))
-        return _json({k: v for k, v in line.items() if v is not None})
+        return json_text({k: v for k, v in line.items() if v is not None})
 
 
 class TextFormatter(logging.Formatter):
@@ -197,73 +201,6 @@ class TextFormatter(logging.Formatter):
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return redact(text)
-
-
-def _request_json(request: RequestRecord, created: float) -> str:
-    """Formatted by hand, because json.dumps would cost more than everything else here.
-
-    Every inserted text is our own or matches a pattern without quotes, backslashes and controls.
-    """
-    second = int(created)
-    line = (
-        f'{{"time":"{_second(second)}.{int((created - second) * 1000):03d}Z",'
-        f'{_fixed_part(request.method, request.route, request.status)},"request_id":"{request.id}",'
-        f'"duration_ms":{1000 * request.seconds:.3f},"bytes":{request.sent}'
-    )
-    if request.trace_id:
-        line += f',"trace_id":"{request.trace_id}"'
-    if request.events:
-        attempts, waited, failure, replayed = request.summary()
-        if attempts:
-            line += f',"wait_ms":{1000 * waited:.3f},"attempts":{attempts}'
-        if failure is not None or replayed:
-            line += "," + _json(_outcome(failure, replayed))[1:-1]
-    return line + "}" if request.complete else line + ',"complete":false}'
-
-
-def _request_text(request: RequestRecord) -> str:
-    text = (
-        f"{request.method} {request.route} {request.status} {1000 * request.seconds:.1f} ms"
-        f" {request.sent} B {request.id}"
-    )
-    _, _, failure, replayed = request.summary()
-    text += "".join(f" {name}={value}" for name, value in _outcome(failure, replayed).items())
-    return text if request.complete else text + " broken off"
-
-
-def _outcome(failure: DatabaseError | None, replayed: bool) -> dict[str, Any]:
-    """The last failed attempt, even if a retry succeeded; and whether the response is a replay."""
-    fields: dict[str, Any] = {}
-    if failure is not None:
-        fields |= {"failure": kind_of(failure), **_numbers(failure)}
-    if replayed:
-        fields["replayed"] = True
-    return fields
-
-
-def _numbers(failure: DatabaseError) -> dict[str, Any]:
-    return {"sqlstate": failure.sqlstate, "native": failure.native}
-
-
-@functools.lru_cache(maxsize=1024)
-def _fixed_part(method: str, route: str, status: int) -> str:
-    parts = {"level": "INFO", "event": "request", "method": method, "route": route}
-    return _json({**parts, "status": status})[1:-1]
-
-
-def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-@functools.lru_cache(maxsize=2)
-def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def _utc_time(created: float) -> str:
-    """RFC 3339, UTC, with milliseconds."""
-    second = int(created)
-    return f"{_second(second)}.{int((created - second) * 1000):03d}Z"
 
 
 def _is_no_access_line(record: logging.LogRecord) -> bool:

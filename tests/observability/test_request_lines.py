@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -14,8 +15,7 @@ from typing import TextIO
 import pytest
 
 from observability import logs
-from observability.line_handler import LineHandler
-from observability.logs import RequestLog, requests_log
+from observability.logs import RequestLog, _only_handler, requests_log
 from observability.observer import Observer
 
 
@@ -63,6 +63,23 @@ def test_a_line_is_in_the_file_when_its_request_has_ended(file, serve_one):
     assert "lone \\ud800" in text_of(file)
 
 
+@pytest.mark.parametrize("first", [[], [logging.NullHandler()]])
+def test_the_line_equals_that_of_logging_itself(file, serve_one, first):
+    logs.configure("json", stream=file)
+    requests_log.handlers[:] = first
+    assert _only_handler()
+    serve_one()
+    requests_log.addHandler(logging.StreamHandler(io.StringIO()))
+    assert not _only_handler()
+    serve_one()
+    own, other = requests_in(file)
+    differ = ("time", "request_id", "duration_ms")
+    assert list(own) == list(other)
+    assert {k: v for k, v in own.items() if k not in differ} == {
+        k: v for k, v in other.items() if k not in differ
+    }
+
+
 def test_lines_of_threads_do_not_mix(logging_as_it_was, serve_one):
     reading, writing = os.pipe()
     read: list[bytes] = []
@@ -108,7 +125,7 @@ def test_a_handler_that_is_added_gets_the_lines_too(file, serve_one):
 def test_filters_levels_and_formatters_are_honoured(file, serve_one):
     logs.configure("json", stream=file)
     (handler,) = logging.getLogger().handlers
-    assert type(handler) is LineHandler
+    assert _only_handler() is handler
     for filterer in (requests_log, handler):
         filterer.addFilter(lambda record: False)
         serve_one()
@@ -131,7 +148,7 @@ def test_filters_levels_and_formatters_are_honoured(file, serve_one):
 
 
 def test_a_stream_that_fails_does_not_fail_the_request(logging_as_it_was, serve_one, capsys):
-    with open("/dev/full", "w", encoding="utf-8") as stream:
+    with contextlib.suppress(OSError), open("/dev/full", "w", encoding="utf-8") as stream:
         logs.configure("json", stream=stream)
         serve_one()
         logging.warning("lost")
