@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from database.connect.tokens import TokenSource
 from database.connector import Connector, is_refusal
-from database.deadline import Deadline
+from database.deadline import PASSED, Deadline
 from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
 from database.events import (
     Attempt,
@@ -63,7 +63,6 @@ class ConnectionManager:
         **pool: Any,
     ) -> None:
         self.name = name
-        self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
         self._retries = retries
         self._observe = observe
@@ -83,6 +82,7 @@ class ConnectionManager:
             refused=is_refusal,
             lifetime=lambda session: session.lifetime,
             name=name,
+            acquire_timeout=acquire_timeout,
             observe=self._observe_lease,
             **pool,
         )
@@ -280,10 +280,11 @@ class ConnectionManager:
                     first, procedure, deadline, work, *args, repeatable=repeatable
                 )
         except BaseException as failure:
-            self._observe_call(procedure, began, failure)
+            self._observe_failure(procedure, began, failure)
             raise
         replayed = isinstance(result, Answer) and result.replayed is True
-        self._observe_call(procedure, began, None, replayed)
+        engine, seconds = self._connector.engine, time.monotonic() - began
+        self._observe(Call(self.name, engine, procedure, began, seconds, None, replayed))
         return result
 
     def _repeat(
@@ -332,9 +333,10 @@ class ConnectionManager:
         """Check out a session, run `work` on it once, check it in. `began`: the present moment."""
         pool, observe = self._pool, self._observe
         try:
-            left = deadline.remaining(began)
+            if began >= deadline.at:
+                raise DeadlineExceeded(PASSED)
             try:
-                slot = pool.take(began, min(self._acquire_timeout, left))
+                slot = pool.take(began, deadline.at)
             except PoolError as error:
                 raise _unavailable(error, deadline) from error
             evict = True
@@ -369,9 +371,10 @@ class ConnectionManager:
         try:
             rows = self.retried(lambda: self._begin_rows(procedure, begin, deadline), deadline)
         except BaseException as failure:
-            self._observe_call(procedure, began, failure)
+            self._observe_failure(procedure, began, failure)
             raise
-        self._observe_call(procedure, began, None)
+        engine, seconds = self._connector.engine, time.monotonic() - began
+        self._observe(Call(self.name, engine, procedure, began, seconds, None, False))
         return rows
 
     def _begin_rows(
@@ -396,18 +399,15 @@ class ConnectionManager:
 
     def _checkout(self, deadline: Deadline) -> Lease[Session]:
         try:
-            return self._pool.checkout(min(self._acquire_timeout, deadline.remaining()))
+            return self._pool.checkout(deadline.remaining())
         except PoolError as error:
             raise _unavailable(error, deadline) from error
 
-    def _observe_call(
-        self, procedure: str, began: float, failure: BaseException | None, replayed: bool = False
-    ) -> None:
+    def _observe_failure(self, procedure: str, began: float, failure: BaseException) -> None:
         if isinstance(failure, DatabaseError) and failure.kind is Kind.BEHIND:
             return  # no failed call: another database serves the read
-        seconds = time.monotonic() - began
-        engine = self._connector.engine
-        self._observe(Call(self.name, engine, procedure, began, seconds, failure, replayed))
+        engine, seconds = self._connector.engine, time.monotonic() - began
+        self._observe(Call(self.name, engine, procedure, began, seconds, failure, False))
 
     def _observe_attempt(self, procedure: str, began: float, failure: BaseException | None) -> None:
         seconds = time.monotonic() - began

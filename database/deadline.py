@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.02
 # A reachable server ends a cancelled statement sooner than this.
 CANCEL_GRACE_SECONDS = 0.5
+PASSED = "The request's deadline has passed."
 
 
 class Deadline:
@@ -26,11 +27,11 @@ class Deadline:
         self._clock = clock
         self.at = clock() + seconds
 
-    def remaining(self, now: float | None = None) -> float:
-        """Seconds left, more than 0. Raises DeadlineExceeded. now: the present moment, if known."""
-        left = self.at - (self._clock() if now is None else now)
+    def remaining(self) -> float:
+        """Seconds left, more than 0. Raises DeadlineExceeded."""
+        left = self.at - self._clock()
         if left <= 0:
-            raise DeadlineExceeded("The request's deadline has passed.")
+            raise DeadlineExceeded(PASSED)
         return left
 
     def passed(self) -> bool:
@@ -100,23 +101,27 @@ class DeadlineWatchdog:
 
 
 class WatchedCall:
-    """One connection's calls. `at`: the deadline of the running one, infinite between two calls."""
+    """One connection's calls: begin() and end(), or for a connection's next call the attributes.
+
+    at: the deadline of the running call, infinite between two calls; set it last. cancel: ends the
+    running call.
+    """
 
     __slots__ = (
         "_abandon",
         "_after_cancel",
-        "_cancel",
         "_cancelling",
         "_fired",
         "_lock",
         "_watchdog",
         "at",
+        "cancel",
     )
 
     def __init__(self, watchdog: DeadlineWatchdog) -> None:
         self._watchdog = watchdog
         self._lock = threading.Lock()
-        self._cancel: Callable[[], None] = _nothing
+        self.cancel: Callable[[], None] = _nothing
         self._abandon: Callable[[], None] = _nothing
         self._cancelling = False
         self._fired = False
@@ -146,7 +151,7 @@ class WatchedCall:
         abandon: Callable[[], None],
     ) -> None:
         """Watch the work that follows, until end()."""
-        self._cancel = cancel
+        self.cancel = cancel
         self._abandon = abandon
         self.at = deadline.at
 
@@ -182,7 +187,7 @@ class WatchedCall:
 
     def _run_cancel(self) -> None:
         try:
-            self._cancel()
+            self.cancel()
         except Exception as error:  # the statement may have just ended
             log.debug("cancel failed: %s", type(error).__name__)
         with self._lock:

@@ -101,7 +101,9 @@ class Session:
         with_caller = caller is not None
         text, skip = dialect.call_text(procedure, with_caller)
         cursor = self._begin(deadline, text, with_caller)
-        watched.begin(deadline, cursor.cancel, self._abandon)
+        # As watched.begin(), without a call.
+        watched.cancel = cursor.cancel
+        watched.at = deadline.at
         try:
             if with_caller:
                 cursor.execute(text, caller, document)
@@ -345,26 +347,24 @@ class Session:
             while cursor.nextset():
                 if cursor.description is not None:
                     cursor.fetchall()
-        return _answer(text, description, rows[0]) if rows else Answer("")
+        etag = replayed = following = None
+        if rows:
+            row = rows[0]
+            for position, column in enumerate(description):
+                name = column[0]
+                if name == "ETag":
+                    etag = row[position]
+                elif name == "Replayed" and row[position] is not None:
+                    replayed = bool(row[position])
+                elif name == "Next":
+                    following = row[position]
+        return Answer(text, etag, replayed, following)
 
 
 def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
     """`error`, or DeadlineExceeded where the driver failed because of the deadline's cancel."""
     fired = watched.end()
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
-
-
-def _answer(text: str, description: Any, row: pyodbc.Row) -> Answer:
-    etag = replayed = following = None
-    for position, column in enumerate(description):
-        name = column[0]
-        if name == "ETag":
-            etag = row[position]
-        elif name == "Replayed" and row[position] is not None:
-            replayed = bool(row[position])
-        elif name == "Next":
-            following = row[position]
-    return Answer(text, etag, replayed, following)
 
 
 def translated(error: BaseException) -> BaseException:

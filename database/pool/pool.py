@@ -134,17 +134,18 @@ class Pool(Generic[C]):
         self._housekeeper: Housekeeper | None = None
         _pools.add(self)
 
-    def take(self, began: float, timeout: float | None = None) -> Slot[C]:
+    def take(self, began: float, latest: float = math.inf) -> Slot[C]:
         """A connection for a caller that ends its use in a `finally`, with give_back().
 
         It costs less than checkout(), and its caller reports the wait and the usage itself.
-        began: the present moment on the pool's clock. Timeout and errors as in checkout().
+        began: the present moment on the pool's clock. latest: the moment at which to give up, if it
+        is before acquire_timeout. Raises as checkout() does.
         """
         state = self._state
         with state.lock:
             slot = state.take_idle(began, self._bypass_window)
         if slot is None:
-            slot = self._acquire(began, timeout)
+            slot = self._acquire(began, min(latest, began + self._acquire_timeout))
         if self._records_holders:
             slot.reported = False
             slot.holder = Holder.current()
@@ -159,12 +160,13 @@ class Pool(Generic[C]):
             self._close_retired(retired)
 
     def checkout(self, timeout: float | None = None) -> Lease[C]:
-        """A lease, within `timeout` seconds (None: acquire_timeout; 0: an idle connection or none).
+        """A lease, within acquire_timeout or, if fewer, `timeout` seconds; 0: an idle one or none.
 
         Raises PoolTimeout, PoolQueueFull, PoolClosed, or the error of connect().
         """
         began = self._clock()
-        lease = Lease(self, self.take(began, timeout))
+        latest = math.inf if timeout is None else began + timeout
+        lease = Lease(self, self.take(began, latest))
         if self._observe is not None:
             self._report("wait_seconds", self._clock() - began)
         return lease
@@ -243,7 +245,7 @@ class Pool(Generic[C]):
         with self._state.lock:
             return self._state.stats()
 
-    def _acquire(self, began: float, timeout: float | None) -> Slot[C]:
+    def _acquire(self, began: float, deadline: float) -> Slot[C]:
         """The checkout that found no fresh idle connection."""
         state = self._state
         if self._needs_housekeeper and self._housekeeper is None:
@@ -251,7 +253,6 @@ class Pool(Generic[C]):
                 if self._housekeeper is None and not state.closed:
                     self._housekeeper = Housekeeper(self, interval=self._interval, name=self.name)
         self._reclaim_dropped()
-        deadline = began + (self._acquire_timeout if timeout is None else timeout)
         waiter = self._enqueue(began)
         while (slot := self._complete(waiter, deadline)) is None:
             waiter = self._enqueue_first()
