@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.02
 # A reachable server ends a cancelled statement sooner than this.
 CANCEL_GRACE_SECONDS = 0.5
+INFINITE = math.inf
 PASSED = "The request's deadline has passed."
 
 
@@ -96,7 +97,7 @@ class DeadlineWatchdog:
                 now = time.monotonic()
                 late = [watched for watched in self._members if watched.at <= now]
             for watched in sorted(late, key=lambda watched: watched.at):
-                watched.fire()
+                watched.fire(now)
             time.sleep(TICK_SECONDS)
 
 
@@ -105,6 +106,11 @@ class WatchedCall:
 
     at: the deadline of the running call, infinite between two calls; set it last. cancel: ends the
     running call.
+
+    end() and fire() take no common lock. Each writes before it reads what the other writes: end()
+    clears `at` and then looks for its deadline in `_fired_at`; fire() sets `_fired_at` and then
+    looks whether the call is still running. So one of them sees the other: no cancel begins after
+    an end() that returned False.
     """
 
     __slots__ = (
@@ -112,6 +118,7 @@ class WatchedCall:
         "_after_cancel",
         "_cancelling",
         "_fired",
+        "_fired_at",
         "_lock",
         "_watchdog",
         "at",
@@ -125,8 +132,9 @@ class WatchedCall:
         self._abandon: Callable[[], None] = _nothing
         self._cancelling = False
         self._fired = False
+        self._fired_at = -INFINITE
         self._after_cancel: Callable[[], None] | None = None
-        self.at = math.inf
+        self.at = INFINITE
 
     @property
     def watch(self) -> DeadlineWatchdog:
@@ -158,9 +166,10 @@ class WatchedCall:
     def end(self) -> bool:
         """Stop watching the call. True if its deadline passed: then evict the connection, because
         the cancel may still arrive and hit its next statement."""
-        with self._lock:
-            self.at = math.inf
-            return self._fired
+        at, self.at = self.at, INFINITE
+        if self._fired_at == at:
+            self._fired = True
+        return self._fired
 
     def release(self) -> None:
         self._watchdog.release(self)
@@ -176,12 +185,18 @@ class WatchedCall:
                 return
         work()
 
-    def fire(self) -> None:
-        """Cancel the call, and abandon it if that does not end it; each in a thread of its own."""
-        with self._lock:
-            if self.at == math.inf or self._fired:
-                return
-            self._fired = self._cancelling = True
+    def fire(self, now: float) -> None:
+        """Cancel a call that is late at `now`, and abandon it if that does not end it; each in a
+        thread of its own. Only the watchdog's thread may call it."""
+        at = self.at
+        if at > now or self._fired:
+            return
+        self._cancelling = True  # before end() can return True, and the connection be closed
+        self._fired_at = at
+        if self.at != at:  # the call has ended; the next one may have begun
+            self._cancelled()
+            return
+        self._fired = True
         threading.Thread(target=self._run_cancel, name="cancel", daemon=True).start()
         threading.Thread(target=self._run_abandon, name="abandon", daemon=True).start()
 
@@ -190,6 +205,9 @@ class WatchedCall:
             self.cancel()
         except Exception as error:  # the statement may have just ended
             log.debug("cancel failed: %s", type(error).__name__)
+        self._cancelled()
+
+    def _cancelled(self) -> None:
         with self._lock:
             self._cancelling = False
             work, self._after_cancel = self._after_cancel, None
@@ -198,7 +216,7 @@ class WatchedCall:
 
     def _run_abandon(self) -> None:
         ended = time.monotonic() + CANCEL_GRACE_SECONDS
-        while self.at != math.inf:
+        while self.at != INFINITE:
             if time.monotonic() > ended:
                 self._abandon()
                 return

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyodbc
 
@@ -33,7 +34,8 @@ LONGEST_HELD_RESULT = 65_536
 CLOSE_SECONDS = 1.0
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True)
+class Answer:
     """The result of a procedure. json: its text unchanged, "" without a row.
 
     etag: the representation's entity tag; replayed: whether this is the stored response of a

@@ -1,11 +1,12 @@
 """The deadline of a request, and the watchdog that cancels statements at it."""
 
+import sys
 import threading
 
 import pytest
 
 from database import deadline as module
-from database.deadline import Deadline, DeadlineWatchdog
+from database.deadline import INFINITE, Deadline, DeadlineWatchdog, WatchedCall
 from database.errors import DeadlineExceeded
 
 SOON_SECONDS = 0.01
@@ -197,3 +198,75 @@ def test_a_watchdog_is_safe_to_use_from_many_threads(watchdog):
     for thread in threads:
         thread.join()
     assert all(s.cancelled.is_set() for s in statements)
+
+
+def test_no_cancel_reaches_a_call_after_one_that_ended_in_time(watchdog):
+    """Two threads race for many calls: one makes them, the other fires at whatever is running."""
+    late, cancelled, stop = set(), set(), threading.Event()
+    watched = [watchdog.register()]
+
+    def fire():
+        while not stop.is_set():
+            watched[0].fire(sys.float_info.max)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=fire)
+    thread.start()
+    try:
+        for number in range(5_000):
+            call = watched[0]
+            call.begin(Deadline(60 + number), lambda n=number: cancelled.add(n), lambda: None)
+            if call.end():
+                late.add(number)
+                call.release()
+                watched[0] = watchdog.register()
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert late
+    assert cancelled <= late
+
+
+class EndsDuringFire(WatchedCall):
+    """A call that ends while fire() runs: at the first or second look at its deadline, before or
+    after fire() has the value."""
+
+    def __init__(self, watchdog, look, after):
+        self._at, self._looks, self.late = INFINITE, 0, None
+        self._look, self._after = look, after
+        super().__init__(watchdog)
+
+    @property
+    def at(self):
+        value = self._at
+        self._looks += 1
+        if self._looks == self._look and self.late is None:
+            self.late = False  # end() looks too
+            self.late = self.end()
+            return value if self._after else self._at
+        return value
+
+    @at.setter
+    def at(self, value):
+        self._at = value
+
+
+@pytest.mark.parametrize(
+    ("look", "after", "late"),
+    [(1, False, False), (1, True, False), (2, False, True), (2, True, True)],
+)
+def test_a_call_that_ends_during_fire_is_late_or_not_cancelled(watchdog, look, after, late):
+    call = EndsDuringFire(watchdog, look, after)
+    cancelled, freed = threading.Event(), threading.Event()
+    deadline = Deadline(0)
+    call.begin(deadline, cancelled.set, lambda: None)
+    call.fire(deadline.at)
+    assert call.late is late
+    call.when_cancelled(freed.set)
+    assert freed.wait(PATIENCE_SECONDS)
+    assert late or not cancelled.is_set()
+    following = Deadline(60)
+    call.begin(following, cancelled.set, lambda: None)
+    assert call.end() is late
