@@ -1,9 +1,8 @@
 """A connection pool for threads: it pools whatever `connect()` returns.
 
 `PoolState` decides under one lock; `Queue` waits, and `Connections` connects, pings and closes,
-outside it. Idle
-connections are checked out last in, first out, so that a surplus idles out; waiters are served
-first in, first out. All times are seconds on `clock`.
+outside it. Idle connections are checked out last in, first out, so that a surplus idles out;
+waiters are served first in, first out. All times are seconds on `clock`.
 """
 
 from __future__ import annotations

@@ -537,6 +537,46 @@ def test_a_checkout_reclaims_a_dropped_lease_instead_of_waiting(make):
     assert pool.stats().lost_total == 1
 
 
+def test_a_connection_that_was_taken_is_given_back_or_evicted(make, server, clock):
+    pool = make(max_size=1)
+    slot = pool.take(clock.now)
+    assert (pool.stats().in_use, pool.stats().checkouts_total) == (1, 1)
+    pool.give_back(slot, clock.now)
+    assert pool.take(clock.now) is slot
+    pool.give_back(slot, clock.now, evict=True)
+    assert (server.open, pool.stats().size, pool.stats().evicted_total) == ([], 0, 1)
+
+
+def test_a_taken_connection_is_never_reclaimed_as_dropped(make, server, clock):
+    pool = make(max_size=1)
+    pool.checkout().checkin()  # the slot had a lease, which is gone
+    slot = pool.take(clock.now)
+    gc.collect()
+    pool.maintain()
+    assert (pool.stats().in_use, pool.stats().lost_total) == (1, 0)
+    pool.give_back(slot, clock.now)
+
+
+def test_a_connection_that_was_taken_for_long_is_logged_as_a_leak(make, clock, caplog):
+    pool = make(leak_threshold=30.0)
+    slot = pool.take(clock.now)
+    clock.now += 30
+    pool.maintain()
+    assert "test_a_connection_that_was_taken_for_long" in caplog.text
+    pool.give_back(slot, clock.now)
+    clock.now += 100
+    pool.maintain()
+    assert pool.stats().leaks_total == 1
+
+
+@pytest.mark.parametrize("sooner", ["acquire_timeout", "latest"])
+def test_taking_waits_until_the_sooner_of_two_limits(make, clock, sooner):
+    pool = make(max_size=1, acquire_timeout=0.01 if sooner == "acquire_timeout" else 60)
+    pool.take(clock.now)
+    with pytest.raises(PoolTimeout):
+        pool.take(clock.now, clock.now + (0.01 if sooner == "latest" else 60))
+
+
 def test_a_waiter_that_timed_out_has_left_the_queue(make, clock):
     pool = make(max_size=1)
     lease = pool.checkout()
