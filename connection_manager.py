@@ -4,23 +4,13 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from database.calls import Calls
 from database.connect.tokens import TokenSource
 from database.connector import Connector, is_refusal
 from database.deadline import Deadline
-from database.errors import DatabaseError, DeadlineExceeded, Kind, Unavailable
-from database.events import (
-    Attempt,
-    Call,
-    Checkout,
-    Observe,
-    Retry,
-    SharedRead,
-    Usage,
-    unobserved,
-)
-from database.pool import Lease, Pool, PoolError, PoolStats, PoolTimeout
+from database.events import Checkout, Observe, SharedRead, Usage, unobserved
+from database.pool import Pool, PoolStats
 from database.pooled_connection import PooledConnection
-from database.retry import retry
 from database.rows import Begun, Rows
 from database.session import Answer, Session, translated
 from database.single_flight import SingleFlight
@@ -63,9 +53,7 @@ class ConnectionManager:
         **pool: Any,
     ) -> None:
         self.name = name
-        self._acquire_timeout = acquire_timeout
         self._deadline_seconds = deadline_seconds
-        self._retries = retries
         self._observe = observe
         self._flights: SingleFlight[Answer] = SingleFlight(at_once=UNSHARED_READS)
         self._connector = Connector(
@@ -83,8 +71,12 @@ class ConnectionManager:
             refused=is_refusal,
             lifetime=lambda session: session.lifetime,
             name=name,
+            acquire_timeout=acquire_timeout,
             observe=self._observe_lease,
             **pool,
+        )
+        self._calls = Calls(
+            self._pool, self._connector, name=name, retries=retries, observe=observe
         )
 
     def call(
@@ -106,7 +98,7 @@ class ConnectionManager:
         """
         limit = deadline or Deadline(self._deadline_seconds)
         args = (procedure, document, limit, caller)
-        return self._run(procedure, limit, Session.call, *args, repeatable=repeatable)
+        return self._calls.run(procedure, limit, Session.call, *args, repeatable=repeatable)
 
     def read(
         self,
@@ -128,7 +120,7 @@ class ConnectionManager:
             return self._shared_read(key, limit)
         try:
             args = (procedure, document, limit, caller, guard)
-            return self._run(procedure, limit, Session.call, *args)
+            return self._calls.run(procedure, limit, Session.call, *args)
         finally:
             self._flights.leave(key)
 
@@ -147,14 +139,14 @@ class ConnectionManager:
         """
         limit = deadline or Deadline(self._deadline_seconds)
         args = (statement, limit, caller)
-        return self._run(procedure, limit, Session.execute, *args, repeatable=repeatable)
+        return self._calls.run(procedure, limit, Session.execute, *args, repeatable=repeatable)
 
     def execute_once(
         self, name: str, statement: Statement, *, deadline: Deadline
     ) -> list[ResultSet]:
         """execute() in a single attempt, which is neither logged nor counted as a call."""
         work, args, began = Session.execute, (statement, deadline), time.monotonic()
-        return self._attempt(name, deadline, work, args, began=began, repeatable=True)
+        return self._calls.attempt(name, deadline, work, args, began=began, repeatable=True)
 
     def stream(
         self,
@@ -175,7 +167,7 @@ class ConnectionManager:
         def begin(session: Session) -> Begun:
             return (), session.rows(procedure, document, limit, caller=caller, guard=guard)
 
-        return self._stream(procedure, begin, limit)
+        return self._calls.stream(procedure, begin, limit)
 
     def stream_rows(
         self,
@@ -190,7 +182,7 @@ class ConnectionManager:
         procedure: its name in logs and metrics. Otherwise as stream().
         """
         limit = deadline or Deadline(self._deadline_seconds)
-        return self._stream(
+        return self._calls.stream(
             procedure, lambda session: session.batches(statement, limit, caller=caller), limit
         )
 
@@ -208,10 +200,7 @@ class ConnectionManager:
 
         Raises the last attempt's error, Unavailable or DeadlineExceeded.
         """
-        try:
-            return attempt()
-        except DatabaseError as first:
-            return self._retry(attempt, first, deadline)
+        return self._calls.retried(attempt, deadline)
 
     def served(self, attempt: "Callable[[ConnectionManager], T]", deadline: Deadline) -> T:
         """The result of `attempt(manager)` with this manager, as retried()."""
@@ -253,178 +242,23 @@ class ConnectionManager:
 
         def read() -> Answer:
             args = (procedure, document, deadline, caller, guard)
-            return self._run(procedure, deadline, Session.call, *args)
+            return self._calls.run(procedure, deadline, Session.call, *args)
 
         answer, joined = self._flights.get(key, read, deadline)
         if joined:
             self._observe(SharedRead("joined"))
         return answer
 
-    def _run(
-        self,
-        procedure: str,
-        deadline: Deadline,
-        work: Callable[..., T],
-        *args: Any,
-        repeatable: bool = True,
-    ) -> T:
-        """`work(session, *args)` with retries, observed as one call of `procedure`."""
-        began = time.monotonic()
-        try:
-            try:
-                result = self._attempt(
-                    procedure, deadline, work, args, began=began, repeatable=repeatable
-                )
-            except DatabaseError as first:
-                result = self._repeat(
-                    first, procedure, deadline, work, *args, repeatable=repeatable
-                )
-        except BaseException as failure:
-            self._observe_call(procedure, began, failure)
-            raise
-        replayed = isinstance(result, Answer) and result.replayed is True
-        self._observe_call(procedure, began, None, replayed)
-        return result
-
-    def _repeat(
-        self,
-        first: DatabaseError,
-        procedure: str,
-        deadline: Deadline,
-        work: Callable[..., T],
-        *args: Any,
-        repeatable: bool,
-    ) -> T:
-        def attempt() -> T:
-            began = time.monotonic()
-            return self._attempt(
-                procedure, deadline, work, args, began=began, repeatable=repeatable
-            )
-
-        return self._retry(attempt, first, deadline)
-
-    def _retry(self, attempt: Callable[[], T], first: DatabaseError, deadline: Deadline) -> T:
-        """Retry after a first attempt that raised `first`. Raises as retried() does."""
-        if not first.kind.transient or first.may_have_run:
-            raise first
-        if first.kind is Kind.STALE_HANDLE:
-            self._connector.forget_handles()
-            self._pool.invalidate()
-        elif not self._retries:
-            raise first
-        return retry(
-            attempt,
-            first,
-            deadline=deadline,
-            observe=lambda failure: self._observe(Retry(self.name, failure)),
-        )
-
-    def _attempt(
-        self,
-        procedure: str,
-        deadline: Deadline,
-        work: Callable[..., T],
-        args: tuple[Any, ...],
-        *,
-        began: float,
-        repeatable: bool,
-    ) -> T:
-        """Check out a session, run `work` on it once, check it in. `began`: the present moment."""
-        pool, observe = self._pool, self._observe
-        try:
-            left = deadline.remaining(began)
-            try:
-                slot = pool.take(began, min(self._acquire_timeout, left))
-            except PoolError as error:
-                raise _unavailable(error, deadline) from error
-            evict = True
-            try:
-                observe(Checkout(self.name, began, time.monotonic() - began))
-                result = work(slot.connection, *args)
-                evict = False
-            except BaseException as error:
-                failure = translated(error)
-                if isinstance(failure, DatabaseError):
-                    # Other errors evict: after DeadlineExceeded the cancel might hit the next
-                    # statement.
-                    evict = failure.kind.spoils_connection
-                    if failure.kind is not Kind.STALE_HANDLE:
-                        failure.may_have_run = not repeatable
-                raise failure from None
-            finally:
-                ended = time.monotonic()
-                used = ended - slot.since
-                pool.give_back(slot, ended, evict=evict)
-                observe(Usage(self.name, used))
-        except BaseException as failure:
-            self._observe_attempt(procedure, began, failure)
-            raise
-        observe(Attempt(self.name, procedure, began, ended - began, None))
-        return result
-
-    def _stream(
-        self, procedure: str, begin: Callable[[Session], Begun], deadline: Deadline
-    ) -> Rows:
-        began = time.monotonic()
-        try:
-            rows = self.retried(lambda: self._begin_rows(procedure, begin, deadline), deadline)
-        except BaseException as failure:
-            self._observe_call(procedure, began, failure)
-            raise
-        self._observe_call(procedure, began, None)
-        return rows
-
-    def _begin_rows(
-        self, procedure: str, begin: Callable[[Session], Begun], deadline: Deadline
-    ) -> Rows:
-        began = time.monotonic()
-        try:
-            rows = Rows.begin(self._checkout(deadline), begin)
-        except BaseException as failure:
-            self._observe_attempt(procedure, began, failure)
-            raise
-        self._observe_attempt(procedure, began, None)
-        return rows
-
     def _checkout_connection(self, deadline: Deadline) -> PooledConnection:
-        lease = self._checkout(deadline)
+        lease = self._calls.checkout(deadline)
         try:
             return PooledConnection(lease, deadline, self.name)
         except BaseException as error:
             lease.evict()
             raise translated(error) from None
 
-    def _checkout(self, deadline: Deadline) -> Lease[Session]:
-        try:
-            return self._pool.checkout(min(self._acquire_timeout, deadline.remaining()))
-        except PoolError as error:
-            raise _unavailable(error, deadline) from error
-
-    def _observe_call(
-        self, procedure: str, began: float, failure: BaseException | None, replayed: bool = False
-    ) -> None:
-        if isinstance(failure, DatabaseError) and failure.kind is Kind.BEHIND:
-            return  # no failed call: another database serves the read
-        seconds = time.monotonic() - began
-        engine = self._connector.engine
-        self._observe(Call(self.name, engine, procedure, began, seconds, failure, replayed))
-
-    def _observe_attempt(self, procedure: str, began: float, failure: BaseException | None) -> None:
-        seconds = time.monotonic() - began
-        self._observe(Attempt(self.name, procedure, began, seconds, failure))
-
     def _observe_lease(self, event: str, seconds: float) -> None:
         if event == "usage_seconds":
             self._observe(Usage(self.name, seconds))
         elif event == "wait_seconds":
             self._observe(Checkout(self.name, time.monotonic() - seconds, seconds))
-
-
-def _unavailable(error: PoolError, deadline: Deadline) -> DeadlineExceeded | Unavailable:
-    """What a caller is told that got no connection."""
-    if not isinstance(error, PoolTimeout):
-        return Unavailable(str(error))
-    if deadline.passed():
-        return DeadlineExceeded("The deadline passed while waiting for a connection.")
-    cause = error.__cause__
-    return Unavailable(str(error), failure=cause if isinstance(cause, DatabaseError) else None)

@@ -87,7 +87,7 @@ class Databases:
 
     def replicated(self, name: str) -> ReplicatedDatabase | None:
         """A database with its replicas; None if it has none. Raises as manager() does."""
-        if name not in self._replicated and self.has_replicas(name):
+        if name not in self._managers and self.has_replicas(name):
             self.manager(name)
         return self._replicated.get(name)
 

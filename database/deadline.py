@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.02
 # A reachable server ends a cancelled statement sooner than this.
 CANCEL_GRACE_SECONDS = 0.5
+INFINITE = math.inf
+PASSED = "The request's deadline has passed."
 
 
 class Deadline:
@@ -26,11 +28,11 @@ class Deadline:
         self._clock = clock
         self.at = clock() + seconds
 
-    def remaining(self, now: float | None = None) -> float:
-        """Seconds left, more than 0. Raises DeadlineExceeded. now: the present moment, if known."""
-        left = self.at - (self._clock() if now is None else now)
+    def remaining(self) -> float:
+        """Seconds left, more than 0. Raises DeadlineExceeded."""
+        left = self.at - self._clock()
         if left <= 0:
-            raise DeadlineExceeded("The request's deadline has passed.")
+            raise DeadlineExceeded(PASSED)
         return left
 
     def passed(self) -> bool:
@@ -95,33 +97,44 @@ class DeadlineWatchdog:
                 now = time.monotonic()
                 late = [watched for watched in self._members if watched.at <= now]
             for watched in sorted(late, key=lambda watched: watched.at):
-                watched.fire()
+                watched.fire(now)
             time.sleep(TICK_SECONDS)
 
 
 class WatchedCall:
-    """One connection's calls. `at`: the deadline of the running one, infinite between two calls."""
+    """One connection's calls: begin() and end(), or for a connection's next call the attributes.
+
+    at: the deadline of the running call, infinite between two calls; set it last. cancel: ends the
+    running call.
+
+    end() and fire() take no common lock. Each writes before it reads what the other writes: end()
+    clears `at` and then looks for its deadline in `_fired_at`; fire() sets `_fired_at` and then
+    looks whether the call is still running. So one of them sees the other: no cancel begins after
+    an end() that returned False.
+    """
 
     __slots__ = (
         "_abandon",
         "_after_cancel",
-        "_cancel",
         "_cancelling",
         "_fired",
+        "_fired_at",
         "_lock",
         "_watchdog",
         "at",
+        "cancel",
     )
 
     def __init__(self, watchdog: DeadlineWatchdog) -> None:
         self._watchdog = watchdog
         self._lock = threading.Lock()
-        self._cancel: Callable[[], None] = _nothing
+        self.cancel: Callable[[], None] = _nothing
         self._abandon: Callable[[], None] = _nothing
         self._cancelling = False
         self._fired = False
+        self._fired_at = -INFINITE
         self._after_cancel: Callable[[], None] | None = None
-        self.at = math.inf
+        self.at = INFINITE
 
     @property
     def watch(self) -> DeadlineWatchdog:
@@ -146,16 +159,17 @@ class WatchedCall:
         abandon: Callable[[], None],
     ) -> None:
         """Watch the work that follows, until end()."""
-        self._cancel = cancel
+        self.cancel = cancel
         self._abandon = abandon
         self.at = deadline.at
 
     def end(self) -> bool:
         """Stop watching the call. True if its deadline passed: then evict the connection, because
         the cancel may still arrive and hit its next statement."""
-        with self._lock:
-            self.at = math.inf
-            return self._fired
+        at, self.at = self.at, INFINITE
+        if self._fired_at == at:
+            self._fired = True
+        return self._fired
 
     def release(self) -> None:
         self._watchdog.release(self)
@@ -171,20 +185,29 @@ class WatchedCall:
                 return
         work()
 
-    def fire(self) -> None:
-        """Cancel the call, and abandon it if that does not end it; each in a thread of its own."""
-        with self._lock:
-            if self.at == math.inf or self._fired:
-                return
-            self._fired = self._cancelling = True
+    def fire(self, now: float) -> None:
+        """Cancel a call that is late at `now`, and abandon it if that does not end it; each in a
+        thread of its own. Only the watchdog's thread may call it."""
+        at = self.at
+        if at > now or self._fired:
+            return
+        self._cancelling = True  # before end() can return True, and the connection be closed
+        self._fired_at = at
+        if self.at != at:  # the call has ended; the next one may have begun
+            self._cancelled()
+            return
+        self._fired = True
         threading.Thread(target=self._run_cancel, name="cancel", daemon=True).start()
         threading.Thread(target=self._run_abandon, name="abandon", daemon=True).start()
 
     def _run_cancel(self) -> None:
         try:
-            self._cancel()
+            self.cancel()
         except Exception as error:  # the statement may have just ended
             log.debug("cancel failed: %s", type(error).__name__)
+        self._cancelled()
+
+    def _cancelled(self) -> None:
         with self._lock:
             self._cancelling = False
             work, self._after_cancel = self._after_cancel, None
@@ -193,7 +216,7 @@ class WatchedCall:
 
     def _run_abandon(self) -> None:
         ended = time.monotonic() + CANCEL_GRACE_SECONDS
-        while self.at != math.inf:
+        while self.at != INFINITE:
             if time.monotonic() > ended:
                 self._abandon()
                 return

@@ -4,7 +4,8 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyodbc
 
@@ -33,7 +34,8 @@ LONGEST_HELD_RESULT = 65_536
 CLOSE_SECONDS = 1.0
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True)
+class Answer:
     """The result of a procedure. json: its text unchanged, "" without a row.
 
     etag: the representation's entity tag; replayed: whether this is the stored response of a
@@ -101,7 +103,9 @@ class Session:
         with_caller = caller is not None
         text, skip = dialect.call_text(procedure, with_caller)
         cursor = self._begin(deadline, text, with_caller)
-        watched.begin(deadline, cursor.cancel, self._abandon)
+        # As watched.begin(), without a call.
+        watched.cancel = cursor.cancel
+        watched.at = deadline.at
         try:
             if with_caller:
                 cursor.execute(text, caller, document)
@@ -345,26 +349,24 @@ class Session:
             while cursor.nextset():
                 if cursor.description is not None:
                     cursor.fetchall()
-        return _answer(text, description, rows[0]) if rows else Answer("")
+        etag = replayed = following = None
+        if rows:
+            row = rows[0]
+            for position, column in enumerate(description):
+                name = column[0]
+                if name == "ETag":
+                    etag = row[position]
+                elif name == "Replayed" and row[position] is not None:
+                    replayed = bool(row[position])
+                elif name == "Next":
+                    following = row[position]
+        return Answer(text, etag, replayed, following)
 
 
 def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
     """`error`, or DeadlineExceeded where the driver failed because of the deadline's cancel."""
     fired = watched.end()
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
-
-
-def _answer(text: str, description: Any, row: pyodbc.Row) -> Answer:
-    etag = replayed = following = None
-    for position, column in enumerate(description):
-        name = column[0]
-        if name == "ETag":
-            etag = row[position]
-        elif name == "Replayed" and row[position] is not None:
-            replayed = bool(row[position])
-        elif name == "Next":
-            following = row[position]
-    return Answer(text, etag, replayed, following)
 
 
 def translated(error: BaseException) -> BaseException:

@@ -97,7 +97,7 @@ def steady(manager: ConnectionManager, *, threads: int, seconds: float) -> Load:
     for thread in crowd:
         thread.start()
     warm.wait()
-    manager._observe = observe
+    manager._calls._observe = observe
     with InvariantWatch(manager) as watch:
         begun.set()
         stop.wait(seconds)

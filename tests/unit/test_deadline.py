@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from database import deadline as module
-from database.deadline import Deadline, DeadlineWatchdog
+from database.deadline import INFINITE, Deadline, DeadlineWatchdog, WatchedCall
 from database.errors import DeadlineExceeded
 
 SOON_SECONDS = 0.01
@@ -197,3 +197,46 @@ def test_a_watchdog_is_safe_to_use_from_many_threads(watchdog):
     for thread in threads:
         thread.join()
     assert all(s.cancelled.is_set() for s in statements)
+
+
+class EndsDuringFire(WatchedCall):
+    """A call that ends while fire() runs: at the first or second look at its deadline, before or
+    after fire() has the value."""
+
+    def __init__(self, watchdog, look, after):
+        self._at, self._looks, self.late = INFINITE, 0, None
+        self._look, self._after = look, after
+        super().__init__(watchdog)
+
+    @property
+    def at(self):
+        value = self._at
+        self._looks += 1
+        if self._looks == self._look and self.late is None:
+            self.late = False  # end() looks too
+            self.late = self.end()
+            return value if self._after else self._at
+        return value
+
+    @at.setter
+    def at(self, value):
+        self._at = value
+
+
+@pytest.mark.parametrize(
+    ("look", "after", "late"),
+    [(1, False, False), (1, True, False), (2, False, True), (2, True, True)],
+)
+def test_a_call_that_ends_during_fire_is_late_or_not_cancelled(watchdog, look, after, late):
+    call = EndsDuringFire(watchdog, look, after)
+    cancelled, freed = threading.Event(), threading.Event()
+    deadline = Deadline(0)
+    call.begin(deadline, cancelled.set, lambda: None)
+    call.fire(deadline.at)
+    assert call.late is late
+    call.when_cancelled(freed.set)
+    assert freed.wait(PATIENCE_SECONDS)
+    assert late or not cancelled.is_set()
+    following = Deadline(60)
+    call.begin(following, cancelled.set, lambda: None)
+    assert call.end() is late

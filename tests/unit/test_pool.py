@@ -383,7 +383,7 @@ def test_a_connection_begun_before_invalidate_belongs_to_the_old_generation(make
         pool.invalidate()
         return connect(remaining)
 
-    pool._open_connection = slow_connect
+    pool._connections.open_connection = slow_connect
     pool.checkout().checkin()
     assert (server.open, pool.stats().size) == ([], 0)
 
@@ -417,7 +417,7 @@ def test_a_checkout_overtaken_by_close_leaves_no_connection(make, server):
         pool.close()
         return connect(remaining)
 
-    pool._open_connection = overtaken
+    pool._connections.open_connection = overtaken
     with pytest.raises(PoolClosed):
         pool.checkout()
     assert (server.open, len(server.made)) == ([], 1)
@@ -436,7 +436,7 @@ def test_a_close_that_raises_does_not_stop_the_others(make, server):
     assert server.open == []
 
 
-def test_waiting_connecting_and_usage_are_observed(make, clock):
+def test_waiting_and_usage_are_observed(make, clock):
     observed = []
 
     def connect(_):
@@ -444,7 +444,7 @@ def test_waiting_connecting_and_usage_are_observed(make, clock):
         return Connection()
 
     pool = make(observe=lambda event, seconds: observed.append((event, seconds)))
-    pool._open_connection = connect
+    pool._connections.open_connection = connect
     lease = pool.checkout()
     clock.now += 5
     lease.checkin()
@@ -452,7 +452,6 @@ def test_waiting_connecting_and_usage_are_observed(make, clock):
     clock.now += 7
     lease.evict()
     assert observed == [
-        ("connect_seconds", 2),
         ("wait_seconds", 2),
         ("usage_seconds", 5),
         ("wait_seconds", 0),
@@ -464,7 +463,7 @@ def test_an_observer_that_fails_loses_no_connection(make, caplog):
     pool = make(observe=lambda event, seconds: 1 / 0)
     pool.checkout().checkin()
     assert (pool.stats().idle, pool.stats().size) == (1, 1)
-    assert "observe('connect_seconds') failed" in caplog.text
+    assert "observe('wait_seconds') failed" in caplog.text
 
 
 def test_a_leak_is_logged_once_with_its_checkout(make, clock, caplog):
@@ -538,25 +537,65 @@ def test_a_checkout_reclaims_a_dropped_lease_instead_of_waiting(make):
     assert pool.stats().lost_total == 1
 
 
+def test_a_connection_that_was_taken_is_given_back_or_evicted(make, server, clock):
+    pool = make(max_size=1)
+    slot = pool.take(clock.now)
+    assert (pool.stats().in_use, pool.stats().checkouts_total) == (1, 1)
+    pool.give_back(slot, clock.now)
+    assert pool.take(clock.now) is slot
+    pool.give_back(slot, clock.now, evict=True)
+    assert (server.open, pool.stats().size, pool.stats().evicted_total) == ([], 0, 1)
+
+
+def test_a_taken_connection_is_never_reclaimed_as_dropped(make, server, clock):
+    pool = make(max_size=1)
+    pool.checkout().checkin()  # the slot had a lease, which is gone
+    slot = pool.take(clock.now)
+    gc.collect()
+    pool.maintain()
+    assert (pool.stats().in_use, pool.stats().lost_total) == (1, 0)
+    pool.give_back(slot, clock.now)
+
+
+def test_a_connection_that_was_taken_for_long_is_logged_as_a_leak(make, clock, caplog):
+    pool = make(leak_threshold=30.0)
+    slot = pool.take(clock.now)
+    clock.now += 30
+    pool.maintain()
+    assert "test_a_connection_that_was_taken_for_long" in caplog.text
+    pool.give_back(slot, clock.now)
+    clock.now += 100
+    pool.maintain()
+    assert pool.stats().leaks_total == 1
+
+
+@pytest.mark.parametrize("sooner", ["acquire_timeout", "latest"])
+def test_taking_waits_until_the_sooner_of_two_limits(make, clock, sooner):
+    pool = make(max_size=1, acquire_timeout=0.01 if sooner == "acquire_timeout" else 60)
+    pool.take(clock.now)
+    with pytest.raises(PoolTimeout):
+        pool.take(clock.now, clock.now + (0.01 if sooner == "latest" else 60))
+
+
 def test_a_waiter_that_timed_out_has_left_the_queue(make, clock):
     pool = make(max_size=1)
     lease = pool.checkout()
     connection = lease.connection
-    gone, next_in_line = pool._enqueue(clock.now), pool._enqueue(clock.now)
+    gone, next_in_line = pool._queue.enqueue(clock.now), pool._queue.enqueue(clock.now)
     with pytest.raises(PoolTimeout):
-        pool._complete(gone, clock.now)
+        pool._queue.complete(gone, clock.now)
     lease.checkin()
     assert gone.outcome is None
-    assert pool._complete(next_in_line, clock.now).connection is connection
+    assert pool._queue.complete(next_in_line, clock.now).connection is connection
     assert (pool.stats().waiting, pool.stats().in_use) == (0, 1)
 
 
 def test_repr_has_the_counts(make, clock):
     pool = make(name="taxi", max_size=2)
     leases = [pool.checkout(), pool.checkout()]
-    waiter = pool._enqueue(clock.now)
+    waiter = pool._queue.enqueue(clock.now)
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=2 idle=0 connecting=0 waiting=1>"
-    pool._abandon(waiter)
+    pool._queue.abandon(waiter)
     leases[0].checkin()
     assert repr(pool) == "<Pool 'taxi' max_size=2 in_use=1 idle=1 connecting=0 waiting=0>"
     pool.close()

@@ -167,7 +167,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.expect_next()
         free = bool(self.idle) or self.places_taken() < self.max_size
         try:
-            ticket = self.pool._enqueue(self.now)
+            ticket = self.pool._queue.enqueue(self.now)
         except PoolQueueFull:
             assert self.is_queue_full() and not free
             return
@@ -192,7 +192,7 @@ class PoolMachine(RuleBasedStateMachine):
         late = data.draw(st.booleans())
         try:
             # A waiter without an outcome would really wait, so it gets no time.
-            slot = self.pool._complete(ticket, self.now + (0 if late or waits else 10))
+            slot = self.pool._queue.complete(ticket, self.now + (0 if late or waits else 10))
         except PoolTimeout:
             assert waits or (late and (outcome is Signal.PERMIT or not outcome.connection.alive))
             if not waits:
@@ -216,7 +216,7 @@ class PoolMachine(RuleBasedStateMachine):
         outcome = ticket.outcome
         if outcome is None:
             self.queue.remove(ticket)
-        self.pool._abandon(ticket)
+        self.pool._queue.abandon(ticket)
         if outcome is Signal.PERMIT:
             self.freed()
         elif outcome is not None and outcome is not Signal.CLOSED:
@@ -335,7 +335,7 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.closed)
     @rule()
     def a_closed_pool_refuses(self):
-        for attempt in (self.pool.checkout, lambda: self.pool._enqueue(self.now)):
+        for attempt in (self.pool.checkout, lambda: self.pool._queue.enqueue(self.now)):
             try:
                 attempt()
             except PoolClosed:
@@ -385,7 +385,7 @@ class PoolMachine(RuleBasedStateMachine):
         if not hasattr(self, "pool"):
             return
         for ticket in self.tickets:
-            self.pool._abandon(ticket)
+            self.pool._queue.abandon(ticket)
         for lease in self.leases:
             lease.checkin()
         assert self.pool.close() is True
