@@ -2,7 +2,7 @@
 
 import re
 
-from flask import current_app, request
+from flask.globals import _cv_request
 
 from protocol.problems import Problem
 
@@ -16,10 +16,13 @@ def if_match() -> str | None:
     Raises Problem precondition-required if the header is missing and REQUIRE_IF_MATCH is on,
     invalid-header for anything but one strong tag.
     """
-    given = request.environ.get("HTTP_IF_MATCH")
-    if given is None and current_app.config["REQUIRE_IF_MATCH"] and request.view_args:
-        raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
-    if given is None or given == "*":
+    context = _cv_request.get()
+    given = context.request.environ.get("HTTP_IF_MATCH")
+    if given is None:
+        if context.app.config["REQUIRE_IF_MATCH"] and context.request.view_args:
+            raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
+        return None
+    if given == "*":
         return None
     matched = ENTITY_TAG.fullmatch(given.strip())
     if matched is None:
