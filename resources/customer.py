@@ -160,5 +160,6 @@ class Customers(ProcedureResource):
 def created(answer: Answer) -> Response:
     """201 with the location of the new customer."""
     found = _FIRST_ID.match(answer.json)
-    location = {"Location": url_for("customer", customer_id=int(found[1]))} if found else {}
+    # Not by url_for(), which makes a tenth of the calls of the whole request.
+    location = {"Location": f"{request.root_path}/customer/{found[1]}"} if found else {}
     return json_response(answer, 201, **location)
