@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from flask import Response, current_app, g, request
-from flask.globals import _cv_request
+from flask.globals import _cv_app, _cv_request
 from flask_restful import Resource
 
 from connection_manager import ConnectionManager
@@ -54,8 +54,9 @@ class ProcedureResource(Resource):
 
     def write(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that writes: once per Idempotency-Key, however often it is sent."""
-        context = _cv_request.get()
-        procedure = self.procedures[context.request.method.lower()].name
+        context = _cv_app.get()
+        extensions = context.app.extensions
+        procedure = self.procedures[_cv_request.get().request.method.lower()].name
         key = key_of_caller(idempotency_key())
         text = canonical(document)
         request_part = {"key": key, "digest": digest(procedure, text)}
@@ -64,8 +65,10 @@ class ProcedureResource(Resource):
             request_part["if_match"] = tag
         separator = "," if document else ""
         keyed = f'{text[:-1]}{separator}"_request":{canonical(request_part)}}}'
-        manager = self._manager()
-        call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=g.deadline)
+        databases: Databases = extensions["databases"]
+        manager = databases.manager(self.database)
+        deadline = context.g.deadline
+        call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=deadline)
         try:
             answer = call()
         except DatabaseError as error:
@@ -75,8 +78,9 @@ class ProcedureResource(Resource):
             # engine that does not make the second one wait. The second call then replays that
             # response; a genuine conflict is raised again.
             answer = call()
-        context.app.extensions["key_cleaner"].after_write(manager)
-        give_token(self.database, "s", key)
+        extensions["key_cleaner"].after_write(manager)
+        if databases.has_replicas(self.database):
+            give_token(self.database, "s", key)
         return answer
 
     def stream(
@@ -90,10 +94,6 @@ class ProcedureResource(Resource):
             lambda: reads.stream(self.procedure, text, caller=caller, deadline=g.deadline)
         )
         return streamed(rows, media_type, fields)
-
-    def _manager(self) -> ConnectionManager:
-        databases: Databases = current_app.extensions["databases"]
-        return databases.manager(self.database)
 
 
 def reads_of(database: str) -> ConnectionManager | Reads:
