@@ -59,12 +59,12 @@ class ProcedureResource(Resource):
         procedure = self.procedures[_cv_request.get().request.method.lower()].name
         key = key_of_caller(idempotency_key())
         text = canonical(document)
-        request_part = {"key": key, "digest": digest(procedure, text)}
+        request_part = f'"key":{canonical(key)},"digest":"{digest(procedure, text)}"'
         tag = if_match()
         if tag is not None:
-            request_part["if_match"] = tag
+            request_part += f',"if_match":{canonical(tag)}'
         separator = "," if document else ""
-        keyed = f'{text[:-1]}{separator}"_request":{canonical(request_part)}}}'
+        keyed = f'{text[:-1]}{separator}"_request":{{{request_part}}}}}'
         databases: Databases = extensions["databases"]
         manager = databases.manager(self.database)
         deadline = context.g.deadline
