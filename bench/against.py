@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.bench_database import HOME, ROOT, bench_database
 from bench.contestants.registry import CONTESTANTS, Contestant, Form
-from bench.measure import measure, warm
+from bench.measure import alternate
 from bench.server_process import Running, running
 from bench.summary import OURS, pair_ratios
 from bench.workloads import WORKLOADS
@@ -99,25 +99,15 @@ def main() -> int:
         ]
         for workload in chosen:
             for connections in options.connections or (16,):
-                figures: list[dict] = []
-                for server in servers:
-                    warm(server, workload, connections=connections, tag="warm")
-                for turn in range(options.rounds):
-                    # Rotated, so that no contestant always runs after the same other one.
-                    servers.append(servers.pop(0))
-                    for server in servers:
-                        with streams(server, options.streams):
-                            figure = measure(
-                                server,
-                                workload,
-                                database,
-                                connections=connections,
-                                seconds=options.seconds,
-                                tag="load",
-                            )
-                        figures.append({**figure.as_dict(), "round": turn})
-                    if workload.writes:
-                        database.forget_created()
+                figures = alternate(
+                    servers,
+                    workload,
+                    database,
+                    connections=connections,
+                    rounds=options.rounds,
+                    seconds=options.seconds,
+                    around=lambda server: streams(server, options.streams),
+                )
                 for name in dict.fromkeys(f["contestant"] for f in figures):
                     mine = [f for f in figures if f["contestant"] == name]
                     ratios = pair_ratios(figures, "rate", HERE, name)

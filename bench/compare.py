@@ -1,7 +1,7 @@
 """Compares the product with its alternatives: bench/run [--quick].
 
 Each contestant runs in its own process, on the same PostgreSQL. All are started, checked for right
-answers and warmed up; then wrk asks A, B, C, A, B, C … Stops everything it started, also on
+answers and warmed up; then wrk loads them in turn. Stops everything it started, also on
 Ctrl-C. Writes bench/results/<name>.json and, for the full run, bench/results/README.md.
 """
 
@@ -24,7 +24,7 @@ from bench.contestants.registry import CONTESTANTS, WORKERS, Contestant, Form
 from bench.correctness import WrongAnswer, check
 from bench.growth import grow
 from bench.machine import description
-from bench.measure import WritesMissing, measure, warm
+from bench.measure import WritesMissing, alternate, measure, warm
 from bench.server_process import Running, ServerFailed, running
 from bench.stream_client import StreamBroken, read_stream
 from bench.summary import cell_medians, markdown
@@ -82,27 +82,19 @@ def compare_loads(
     options: argparse.Namespace,
     figures: list[dict],
 ) -> None:
-    """Add figures with their round: for each workload of this kind of work and each number of
-    connections A B C A B C …"""
+    """Add the figures of each workload of this kind of work and each number of connections."""
     for workload in WORKLOADS:
         if workload.work != work or (options.workload and workload.name not in options.workload):
             continue
         for connections in connections_of(workload, options):
-            for server in servers:
-                warm(server, workload, connections=connections, tag="warm")
-            for turn in range(options.rounds):
-                for server in servers:
-                    figure = measure(
-                        server,
-                        workload,
-                        database,
-                        connections=connections,
-                        seconds=options.seconds,
-                        tag="load",
-                    )
-                    figures.append({**figure.as_dict(), "round": turn})
-                if workload.writes:
-                    database.forget_created()
+            figures += alternate(
+                servers,
+                workload,
+                database,
+                connections=connections,
+                rounds=options.rounds,
+                seconds=options.seconds,
+            )
             show(figures, workload, connections)
 
 

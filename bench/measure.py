@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 
 from bench.bench_database import BenchDatabase
@@ -77,6 +79,39 @@ def measure(
         database_cpu_per_request=used_by_database / answered,
         peak_bytes=peak_bytes(server.pid),
     )
+
+
+def alternate(
+    servers: Sequence[Running],
+    workload: Workload,
+    database: BenchDatabase,
+    *,
+    connections: int,
+    rounds: int,
+    seconds: float,
+    around: Callable[[Running], AbstractContextManager[object]] = nullcontext,
+) -> list[dict]:
+    """The figures of `rounds` rounds, in each of which every server is loaded once; each has its
+    "round".
+
+    around: what surrounds the load of a server, such as other clients.
+    """
+    figures = []
+    order = list(servers)
+    for server in order:
+        warm(server, workload, connections=connections, tag="warm")
+    for turn in range(rounds):
+        for server in order:
+            with around(server):
+                figure = measure(
+                    server, workload, database, connections=connections, seconds=seconds, tag="load"
+                )
+            figures.append({**figure.as_dict(), "round": turn})
+        # Rotated, so that no contestant always runs after the same other one.
+        order.append(order.pop(0))
+        if workload.writes:
+            database.forget_created()
+    return figures
 
 
 def warm(server: Running, workload: Workload, *, connections: int, tag: str) -> None:

@@ -1,8 +1,8 @@
 """Where each microsecond of one request goes: one worker, one connection, one customer.
 
 py-spy samples the thread that holds the interpreter's lock, of which a worker has one, and
-strace counts the system calls, each in a run of its own. Both slow what they look at, so the CPU
-time of a request is taken in a third run. Writes bench/results/profile.md.
+bench/system_calls.py counts the system calls, each in a run of its own. Both slow what they look
+at, so the CPU time of a request is taken in a run without them. Writes bench/results/profile.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +25,7 @@ from bench.machine import description
 from bench.measure import load
 from bench.process_usage import cpu_seconds, family
 from bench.server_process import Running, running
+from bench.system_calls import count_calls
 from bench.workloads import WORKLOADS, Workload
 
 HERTZ = 500
@@ -117,7 +117,12 @@ def sample(server: Running, workload: Workload, seconds: float, connections: int
         recording = subprocess.Popen(
             [
                 *(spy, "record", "--pid", str(worker_of(server)), "--rate", str(HERTZ)),
-                *("--gil", "--duration", str(round(seconds)), "--format", "raw"),
+                # nonblocking: stopping every thread for each sample, it saw the lock held in 3 %
+                # of those of a pinned worker with 16 connections. A stack that changes while it
+                # is read is lost or, rarely, wrong. idle: whether a thread runs is looked up
+                # before who holds the lock, and by then another one may run.
+                *("--gil", "--idle", "--nonblocking", "--duration", str(round(seconds))),
+                *("--format", "raw"),
                 *("--full-filenames", "--output", output.name),
             ],
             stdout=subprocess.DEVNULL,
@@ -138,30 +143,6 @@ def sample(server: Running, workload: Workload, seconds: float, connections: int
     return Samples(stacks, max(1, done.requests))
 
 
-def count_calls(
-    server: Running, workload: Workload, seconds: float, connections: int
-) -> tuple[list[tuple[str, float]], int]:
-    """System calls of one request by name, most first; and how many requests that rests on."""
-    with tempfile.NamedTemporaryFile() as output:
-        tracing = subprocess.Popen(
-            ["strace", "-f", "-c", "-p", str(worker_of(server)), "-o", output.name],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            done = load(server, workload, connections=connections, seconds=seconds, tag="profile")
-        finally:
-            tracing.send_signal(signal.SIGINT)
-            tracing.wait(30)
-        counts = []
-        for line in Path(output.name).read_text().splitlines():
-            # % time, seconds, usecs/call, calls, [errors], syscall
-            fields = line.split()
-            if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != "total":
-                counts.append((fields[-1], int(fields[3]) / max(1, done.requests)))
-    return sorted(counts, key=lambda pair: -pair[1]), done.requests
-
-
 def section(
     contestant: Contestant, server: Running, workload: Workload, postmaster: int, options
 ) -> str:
@@ -177,7 +158,17 @@ def section(
     )
     mine, theirs = cpu_seconds(worker) - mine, cpu_seconds(postmaster) - theirs
     samples = sample(server, workload, options.seconds, options.connections)
-    calls, traced = count_calls(server, workload, options.seconds, options.connections)
+
+    def again() -> int:
+        return load(
+            server,
+            workload,
+            connections=options.connections,
+            seconds=options.seconds,
+            tag="profile",
+        ).requests
+
+    calls = count_calls(worker, again)
     text = [
         f"## {contestant.name}: {workload.name}, {options.connections} connection(s)\n",
         f"{plain.rate:,.0f} requests/s, p50 {1e3 * plain.p50_ms:.0f} µs, p99"
@@ -195,9 +186,12 @@ def section(
         text.append(f"\n{title}:\n\n| function | µs a request |\n|---|--:|")
         for name, count in samples.by_function(inclusive=inclusive).most_common(options.lines):
             text.append(f"| `{name}` | {samples.microseconds(count):.1f} |")
-    text.append(f"\nSystem calls (strace, {traced:,} requests):\n\n| call | a request |\n|---|--:|")
-    text += [f"| {name} | {calls_each:.2f} |" for name, calls_each in calls if calls_each >= 0.005]
-    text.append(f"| all | {sum(c for _, c in calls):.2f} |\n")
+    text.append(
+        f"\nSystem calls ({calls.source}; {calls.requests:,} requests):\n\n"
+        "| call | a request |\n|---|--:|"
+    )
+    text += [f"| {name} | {each:.2f} |" for name, each in calls.each if each >= 0.005]
+    text.append(f"| all | {sum(each for _, each in calls.each):.2f} |\n")
     return "\n".join(text)
 
 

@@ -62,12 +62,12 @@ class ProcedureResource(Resource):
         procedure = self.procedure
         key = key_of_caller(idempotency_key())
         text = canonical(document)
-        request_part = {"key": key, "digest": digest(procedure, text)}
+        request_part = f'"key":{canonical(key)},"digest":"{digest(procedure, text)}"'
         tag = if_match()
         if tag is not None:
-            request_part["if_match"] = tag
+            request_part += f',"if_match":{canonical(tag)}'
         separator = "," if document else ""
-        keyed = f'{text[:-1]}{separator}"_request":{canonical(request_part)}}}'
+        keyed = f'{text[:-1]}{separator}"_request":{{{request_part}}}}}'
         manager = self._manager()
         deadline = context.g.deadline
         call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=deadline)
@@ -80,8 +80,9 @@ class ProcedureResource(Resource):
             # engine that does not make the second one wait. The second call then replays that
             # response; a genuine conflict is raised again.
             answer = call()
-        context.app.extensions["key_cleaner"].after_write(manager)
-        give_token(self.database, "s", key)
+        extensions["key_cleaner"].after_write(manager)
+        if databases.has_replicas(self.database):
+            give_token(self.database, "s", key)
         return answer
 
     def stream(

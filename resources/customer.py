@@ -1,8 +1,6 @@
 """Customers of WideWorldImporters."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, request, url_for
@@ -28,15 +26,9 @@ from resources.base import Procedure, ProcedureResource, json_response, or_404
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
-@contextlib.contextmanager
-def unique_names() -> Iterator[None]:
-    """Turn a duplicate name into a Problem, with the sentence of web.put_customers."""
-    try:
-        yield
-    except DatabaseError as error:
-        if not error.duplicate:
-            raise
-        raise Problem("conflict", "A customer of this name exists.") from None
+def name_taken() -> Problem:
+    """With the sentence of web.put_customers."""
+    return Problem("conflict", "A customer of this name exists.")
 
 
 class Customer(ProcedureResource):
@@ -97,8 +89,12 @@ class Customer(ProcedureResource):
                     {"pointer": "/CustomerID", "detail": "differs from the number in the path"}
                 ],
             )
-        with unique_names():
+        try:
             answer = self.write({**document, "CustomerID": customer_id})
+        except DatabaseError as error:
+            if error.duplicate:
+                raise name_taken() from None
+            raise
         return json_response(or_404(answer, "such customer"))
 
 
@@ -114,8 +110,12 @@ class NewCustomers(ProcedureResource):
 
         Names are unique: another customer of this name is a conflict. PUT and POST do the same.
         """
-        with unique_names():
+        try:
             return created(self.write(body.model_dump(exclude_none=True)))
+        except DatabaseError as error:
+            if error.duplicate:
+                raise name_taken() from None
+            raise
 
     post = put
 
@@ -162,5 +162,6 @@ class Customers(ProcedureResource):
 def created(answer: Answer) -> Response:
     """201 with the location of the new customer."""
     found = _FIRST_ID.match(answer.json)
-    location = {"Location": url_for("customer", customer_id=int(found[1]))} if found else {}
+    # Not by url_for(), which makes a tenth of the calls of the whole request.
+    location = {"Location": f"{request.root_path}/customer/{found[1]}"} if found else {}
     return json_response(answer, 201, **location)

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from flask import Response, current_app, request
+from flask.globals import _cv_app
 
 from catalog import statements
 from catalog.statements import KEY_KNOWN, REPLAY_COLUMN, RequestKey
@@ -67,9 +68,12 @@ def _digestible(value: Any) -> Any:
 
 def _keep(call: Call, key: RequestKey, response: Response) -> None:
     """Store the response of a write that is committed, before it is sent."""
+    app = _cv_app.get().app
     body = response.get_data()
-    fits = len(body) <= current_app.config["MAX_STORED_RESPONSE_BYTES"]
-    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    fits = len(body) <= app.config["MAX_STORED_RESPONSE_BYTES"]
+    # Werkzeug's own look-up of a header that is missing raises and catches an exception.
+    headers = dict(response.headers.to_wsgi_list())
+    kept = {name: headers[name] for name in KEPT_HEADERS if name in headers}
     statement = statements.keep_response(
         call.procedure,
         key.key,
@@ -85,7 +89,7 @@ def _keep(call: Call, key: RequestKey, response: Response) -> None:
             "%s of %s: its response was not stored: %s",
             *(call.procedure.qualified, call.procedure.database, error),
         )
-    current_app.extensions["key_cleaner"].after_catalog_write(call.manager)
+    app.extensions["key_cleaner"].after_catalog_write(call.manager)
 
 
 def _replay(call: Call, key: RequestKey, stored: Any) -> Response:

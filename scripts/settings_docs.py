@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/settings.md and .env.example from the declarations in settings.py.
+"""Writes docs/settings.md and .env.example from the declarations in settings/declaration.py.
 
 Run as `.venv/bin/python scripts/settings_docs.py` after a change of settings.
 """
@@ -15,7 +15,7 @@ from settings import PREFIXES, SETTINGS  # noqa: E402 (the script's own folder c
 PAGE = """\
 # Settings
 
-Written by `scripts/settings_docs.py` from `settings.py`.
+Written by `scripts/settings_docs.py` from `settings/declaration.py`.
 
 Settings are environment variables, or lines of a file `.env`; [.env.example](../.env.example) \
 has all of them with their defaults. A variable of the environment wins over a line of the file. \
@@ -48,9 +48,9 @@ Synapse |
 {rows}
 """
 EXAMPLE = """\
-# Written by scripts/settings_docs.py from settings.py. Copy this file to .env and change what you
-# need. A variable of the environment wins over a line here. Without a connection string the API
-# serves the sample from its own embedded PostgreSQL.
+# Written by scripts/settings_docs.py from settings/declaration.py. Copy this file to .env and
+# change what you need. A variable of the environment wins over a line here. Without a connection
+# string the API serves the sample from its own embedded PostgreSQL.
 
 # One connection string for the customers (WWIF) and one for the taxi trips (TAXI), each under one
 # of these names. Without a user in it, SQL Server is reached with an access token.
