@@ -1,8 +1,6 @@
 """Customers of WideWorldImporters."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, request, url_for
@@ -28,21 +26,24 @@ from resources.base import Procedure, ProcedureResource, json_response, or_404
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
-@contextlib.contextmanager
-def unique_names() -> Iterator[None]:
-    """Turn a duplicate name into a Problem, with the sentence of web.put_customers."""
-    try:
-        yield
-    except DatabaseError as error:
-        if not error.duplicate:
-            raise
-        raise Problem("conflict", "A customer of this name exists.") from None
-
-
-class Customer(ProcedureResource):
-    """One customer by its number."""
+class CustomerResource(ProcedureResource):
+    """The base of the resources for customers."""
 
     database = "WWIF"
+
+    def write_named(self, document: dict[str, Any]) -> Answer:
+        """As write(). Raises Problem for a duplicate name, in the words of web.put_customers."""
+        try:
+            return self.write(document)
+        except DatabaseError as error:
+            if not error.duplicate:
+                raise
+            raise Problem("conflict", "A customer of this name exists.") from None
+
+
+class Customer(CustomerResource):
+    """One customer by its number."""
+
     procedures = {
         "get": Procedure("web.get_customer"),
         "put": Procedure("web.replace_customer"),
@@ -97,15 +98,13 @@ class Customer(ProcedureResource):
                     {"pointer": "/CustomerID", "detail": "differs from the number in the path"}
                 ],
             )
-        with unique_names():
-            answer = self.write({**document, "CustomerID": customer_id})
+        answer = self.write_named({**document, "CustomerID": customer_id})
         return json_response(or_404(answer, "such customer"))
 
 
-class NewCustomers(ProcedureResource):
+class NewCustomers(CustomerResource):
     """The creation of customers. The original sample does it with PUT."""
 
-    database = "WWIF"
     procedures = dict.fromkeys(("put", "post"), Procedure("web.put_customer"))
 
     @operation(list[CustomerAnswer], status=201, tagged=True)
@@ -114,16 +113,14 @@ class NewCustomers(ProcedureResource):
 
         Names are unique: another customer of this name is a conflict. PUT and POST do the same.
         """
-        with unique_names():
-            return created(self.write(body.model_dump(exclude_none=True)))
+        return created(self.write_named(body.model_dump(exclude_none=True)))
 
     post = put
 
 
-class Customers(ProcedureResource):
+class Customers(CustomerResource):
     """The list, paged by key; and the creation of many customers, all or none."""
 
-    database = "WWIF"
     procedures = {
         "get": Procedure("web.get_customers", streams=True),
         "post": Procedure("web.put_customers"),
@@ -160,7 +157,10 @@ class Customers(ProcedureResource):
 
 
 def created(answer: Answer) -> Response:
-    """201 with the location of the new customer."""
+    """201 with the location of the new customer, which is below the path of the request."""
     found = _FIRST_ID.match(answer.json)
-    location = {"Location": url_for("customer", customer_id=int(found[1]))} if found else {}
-    return json_response(answer, 201, **location)
+    if found is None:
+        return json_response(answer, 201)
+    request = request_context().request
+    location = f"{request.root_path}{request.path}/{int(found[1])}"
+    return json_response(answer, 201, Location=location)
