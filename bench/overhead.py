@@ -58,7 +58,7 @@ def main() -> int:
             session = lease.connection
         connection = session.connection
         cursor, resetting = connection.cursor(), connection.cursor()
-        whole_text = dialect_of(connection).call_text(procedure)
+        whole_text = dialect_of(connection).call_text(procedure)[0]
         text = whole_text.removeprefix(FORGET + ";")
 
         def bare() -> list[pyodbc.Row]:

@@ -26,9 +26,9 @@ class Deadline:
         self._clock = clock
         self.at = clock() + seconds
 
-    def remaining(self) -> float:
-        """Seconds left, more than 0. Raises DeadlineExceeded."""
-        left = self.at - self._clock()
+    def remaining(self, now: float | None = None) -> float:
+        """Seconds left, more than 0. Raises DeadlineExceeded. now: the present moment, if known."""
+        left = self.at - (self._clock() if now is None else now)
         if left <= 0:
             raise DeadlineExceeded("The request's deadline has passed.")
         return left

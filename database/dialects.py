@@ -50,18 +50,22 @@ class SqlServer:
 
     name = "sqlserver"
     dbms_names = ("Microsoft SQL Server",)
-    # Result sets in front of the procedure's own when the statement sets a caller.
-    caller_results = 0
+    limits_statements = True
+    resets_sessions = True
+    # Whether the driver can report an error after it has returned rows.
+    errors_after_rows = True
 
-    def call_text(self, procedure: str, *, with_caller: bool = False) -> str:
-        """The statement; with_caller: its first parameter is the caller, its second the document.
+    @staticmethod
+    @functools.cache
+    def call_text(procedure: str, with_caller: bool = False) -> tuple[str, int]:
+        """The statement, and the number of results in front of the procedure's own.
 
-        The key is read-only, so that no procedure can replace the caller; the reset before the
-        next statement removes it. An error there must end the batch, which only THROW does.
+        with_caller: its first parameter is the caller, its second the document. The key is
+        read-only, so that no procedure can replace the caller; the reset before the next statement
+        removes it. An error there must end the batch, which only THROW does.
         """
-        if with_caller:
-            return f"{SET_CALLER_T_SQL} EXEC {procedure} ?"
-        return f"EXEC {procedure} ?"
+        caller = f"{SET_CALLER_T_SQL} " if with_caller else ""
+        return f"{caller}EXEC {procedure} ?", 0
 
     def call(self, procedure: str, document: str) -> Statement:
         """The call of a procedure with one document, for with_session()."""
@@ -173,12 +177,19 @@ class PostgreSQL:
 
     name = "postgresql"
     dbms_names = ("PostgreSQL",)
-    caller_results = 2
+    limits_statements = False
+    resets_sessions = False  # call_text() and with_session() do it in the statement's round trip
+    # psqlodbc sends several statements as one message, and execute() reads all of its results.
+    errors_after_rows = False
 
-    def call_text(self, procedure: str, *, with_caller: bool = False) -> str:
+    @staticmethod
+    @functools.cache
+    def call_text(procedure: str, with_caller: bool = False) -> tuple[str, int]:
         """As SqlServer.call_text. The statements travel together and so are one transaction. Its
         end removes the caller; its beginning resets what an earlier procedure may have set."""
-        return _postgresql_call(procedure, with_caller)
+        schema, name = procedure.split(".")
+        first = (FORGET, SET_CALLER) if with_caller else (FORGET,)
+        return ";".join((*first, f'SELECT * FROM {schema}."{name}"(?)')), len(first)
 
     def bind(self, cursor: pyodbc.Cursor, *, with_caller: bool = False) -> None:
         pass
@@ -300,13 +311,6 @@ def _datetimeoffset(raw: bytes | None) -> str | None:
 
 def _uniqueidentifier(raw: bytes | None) -> str | None:
     return None if raw is None else str(uuid.UUID(bytes_le=raw))
-
-
-@functools.cache
-def _postgresql_call(procedure: str, with_caller: bool) -> str:
-    schema, name = procedure.split(".")
-    caller = f"{SET_CALLER};" if with_caller else ""
-    return f'{FORGET};{caller}SELECT * FROM {schema}."{name}"(?)'
 
 
 DIALECTS = (SqlServer(), PostgreSQL())

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -9,7 +10,7 @@ import pyodbc
 
 from database.deadline import Deadline, WatchedCall
 from database.dialects import dialect_of
-from database.errors import DeadlineExceeded
+from database.errors import DeadlineExceeded, classify
 from database.statement import (
     Guard,
     ResultColumn,
@@ -26,6 +27,8 @@ CANCELLED = "The statement was cancelled at the request's deadline."
 # A connection that a firewall dropped silently must leave time for a new one: the ping gets half
 # of what is left, and at most this many seconds.
 PING_SECONDS = 5.0
+# A kept cursor holds a text of at most this many characters until its next statement.
+LONGEST_HELD_RESULT = 65_536
 # Closing may send a rollback, which a frozen network does not answer.
 CLOSE_SECONDS = 1.0
 
@@ -45,7 +48,10 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """A pyodbc connection with the dialect of its engine; one thread at a time."""
+    """A pyodbc connection with the dialect of its engine; one thread at a time.
+
+    lifetime: seconds for which it may be pooled, because its access token must not expire.
+    """
 
     def __init__(
         self,
@@ -60,10 +66,12 @@ class Session:
         self._dialect.convert_values(connection)
         self._watched = watched
         self._abandon = abandon
+        self._keeps_cursors = keep_cursors
         # By text, each with its query timeout, the most recently used one last. Closing one costs
         # SQL Server a round trip (sp_unprepare).
-        self._cursors: dict[str, tuple[pyodbc.Cursor, int]] | None = {} if keep_cursors else None
+        self._cursors: dict[str, tuple[pyodbc.Cursor, int]] = {}
         self._used = False
+        self.lifetime = math.inf
 
     @property
     def connection(self) -> pyodbc.Connection:
@@ -74,25 +82,34 @@ class Session:
         return self._dialect.name
 
     def call(
-        self, procedure: str, document: str, deadline: Deadline, caller: str | None = None
+        self,
+        procedure: str,
+        document: str,
+        deadline: Deadline,
+        caller: str | None = None,
+        guard: Guard | None = None,
     ) -> Answer:
         """Call `procedure` with one JSON document in one round trip.
 
         caller: a JSON document that this procedure, and no later one, finds in its session.
+        guard: runs in front of the procedure, in the same batch.
         Raises pyodbc.Error as the driver did, DeadlineExceeded when the statement was cancelled.
         """
-        statement = self._dialect.call_text(procedure, with_caller=caller is not None)
-        cursor = self._begin(deadline, statement, with_caller=caller is not None)
-        watched = self._watched
+        if guard is not None:
+            return self._guarded_call(procedure, document, deadline, caller, guard)
+        dialect, watched = self._dialect, self._watched
+        with_caller = caller is not None
+        text, skip = dialect.call_text(procedure, with_caller)
+        cursor = self._begin(deadline, text, with_caller)
         watched.begin(deadline, cursor.cancel, self._abandon)
         try:
-            if caller is None:
-                cursor.execute(statement, document)
+            if with_caller:
+                cursor.execute(text, caller, document)
             else:
-                cursor.execute(statement, caller, document)
-                for _ in range(self._dialect.caller_results):
-                    cursor.nextset()
-            answer = _read(cursor)
+                cursor.execute(text, document)
+            for _ in range(skip):
+                cursor.nextset()
+            answer = self._read(cursor)
         except BaseException as error:
             raise _ended(watched, error) from None
         # A cancelled statement may also end without an error, and short (odbc-facts).
@@ -100,18 +117,17 @@ class Session:
             raise DeadlineExceeded(CANCELLED)
         return answer
 
-    def guarded_call(
+    def _guarded_call(
         self, procedure: str, document: str, deadline: Deadline, caller: str | None, guard: Guard
     ) -> Answer:
-        """call() behind `guard`, in the same round trip."""
         statement = guard.before(self._dialect.call(procedure, document))
         text, values, skip = self._dialect.with_session(statement, caller)
-        cursor = self._begin(deadline, text, with_caller=None)
+        cursor = self._begin(deadline, text, None)
         self._dialect.bind_values(cursor, values, with_caller=caller is not None)
 
         def run() -> Answer:
             cursor.execute(text, *values)
-            return _read(cursor, skip)
+            return self._read(cursor, skip)
 
         return self.watched(run, deadline, cursor)
 
@@ -132,7 +148,7 @@ class Session:
         connection must be evicted.
         """
         allowed = deadline.remaining()
-        cursor = self._begin(deadline, with_caller=None)
+        cursor = self._begin_rows(deadline)
         batches = self._dialect.rows(cursor, procedure, document, caller, guard)
         first = self.watched(lambda: next(batches, None), deadline, cursor)
         later = self._later(batches, cursor, allowed)
@@ -146,7 +162,7 @@ class Session:
         Raises as call() does.
         """
         text, values, skip = self._dialect.with_session(statement, caller)
-        cursor = self._begin(deadline, text, with_caller=None)
+        cursor = self._begin(deadline, text, None)
         self._dialect.bind_values(cursor, values, with_caller=caller is not None)
 
         def run() -> list[ResultSet]:
@@ -176,7 +192,7 @@ class Session:
         The columns are empty where there is no result set. Deadlines and errors as in rows().
         """
         allowed = deadline.remaining()
-        cursor = self._begin(deadline, with_caller=None)
+        cursor = self._begin_rows(deadline)
         text, values, skip = self._dialect.with_session(statement, caller)
         self._dialect.bind_values(cursor, values, with_caller=caller is not None)
         columns, batches = self.watched(
@@ -255,31 +271,48 @@ class Session:
         with guard, contextlib.suppress(pyodbc.Error):
             self._connection.close()
 
-    def _begin(
-        self, deadline: Deadline, statement: str | None = None, *, with_caller: bool | None = False
-    ) -> pyodbc.Cursor:
-        """A cursor for the next statement, in a session without settings of the one before.
+    def _begin(self, deadline: Deadline, text: str, with_caller: bool | None) -> pyodbc.Cursor:
+        """The kept cursor of `text`, in a session without settings of the statement before.
 
-        statement: its text, by which the cursor is kept; None: it is not kept.
         with_caller: whether call_text's document follows a caller; None: for bind_values().
         """
-        limit = self._dialect.statement_limit(deadline.remaining())
-        if statement is None or self._cursors is None:
-            self._reset()
-            return self._new_cursor(limit, with_caller)
+        dialect = self._dialect
+        limit = dialect.statement_limit(deadline.remaining()) if dialect.limits_statements else 0
+        kept = self._cursors.pop(text, None)
+        if kept is None or kept[1] < limit:
+            return self._replace_cursor(kept, deadline, text, limit, with_caller)
+        # A cursor was kept, so the session has been used.
+        if dialect.resets_sessions:
+            dialect.reset(self._connection)
+        self._cursors[text] = kept
+        return kept[0]
+
+    def _replace_cursor(
+        self,
+        old: tuple[pyodbc.Cursor, int] | None,
+        deadline: Deadline,
+        text: str,
+        limit: int,
+        with_caller: bool | None,
+    ) -> pyodbc.Cursor:
         # A session is reset with no statement open: after an old cursor, before a new one.
-        cursor, kept_limit = self._cursors.pop(statement, (None, 0))
-        if cursor is not None and kept_limit < limit:
-            self.watched(cursor.close, deadline)
-            cursor = None
-        if cursor is None and len(self._cursors) >= CURSORS_KEPT:
+        if old is not None:
+            self.watched(old[0].close, deadline)
+        elif len(self._cursors) >= CURSORS_KEPT:
             oldest, _ = self._cursors.pop(next(iter(self._cursors)))
             self.watched(oldest.close, deadline)
         self._reset()
-        if cursor is None:
-            cursor, kept_limit = self._new_cursor(limit, with_caller), limit
-        self._cursors[statement] = cursor, kept_limit
+        cursor = self._new_cursor(limit)
+        if with_caller is not None:
+            self._dialect.bind(cursor, with_caller=with_caller)
+        if self._keeps_cursors:
+            self._cursors[text] = cursor, limit
         return cursor
+
+    def _begin_rows(self, deadline: Deadline) -> pyodbc.Cursor:
+        """A cursor that is not kept, in a session without settings of the statement before."""
+        self._reset()
+        return self._new_cursor(self._dialect.statement_limit(deadline.remaining()))
 
     def _reset(self) -> None:
         if self._used:
@@ -290,13 +323,29 @@ class Session:
         if seconds:
             self._connection.timeout = seconds
 
-    def _new_cursor(self, limit: int, with_caller: bool | None) -> pyodbc.Cursor:
+    def _new_cursor(self, limit: int) -> pyodbc.Cursor:
         # pyodbc copies it into the cursor now, and never again.
         self._limit(limit)
-        cursor = self._connection.cursor()
-        if with_caller is not None:
-            self._dialect.bind(cursor, with_caller=with_caller)
-        return cursor
+        return self._connection.cursor()
+
+    def _read(self, cursor: pyodbc.Cursor, skip: int = 0) -> Answer:
+        """The first result set after `skip`. All are read, because an error may follow the rows."""
+        if (skip or cursor.description is None) and not reach_result(cursor, skip):
+            return Answer("")
+        description = cursor.description
+        rows = cursor.fetchall()
+        if not rows:
+            text = ""
+        elif len(rows) == 1:
+            text = rows[0][0] or ""
+        else:
+            text = "".join([row[0] for row in rows if row[0]])
+        # Only nextset() shows an error after rows; it also frees the result.
+        if self._dialect.errors_after_rows or len(text) > LONGEST_HELD_RESULT:
+            while cursor.nextset():
+                if cursor.description is not None:
+                    cursor.fetchall()
+        return _answer(text, description, rows[0]) if rows else Answer("")
 
 
 def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
@@ -305,26 +354,19 @@ def _ended(watched: WatchedCall, error: BaseException) -> BaseException:
     return DeadlineExceeded(CANCELLED) if fired and isinstance(error, pyodbc.Error) else error
 
 
-def _read(cursor: pyodbc.Cursor, skip: int = 0) -> Answer:
-    """The first result set after `skip`; all are read: only nextset() shows an error after rows."""
-    if not reach_result(cursor, skip):
-        return Answer("")
-    description = cursor.description
-    rows = cursor.fetchall()
-    while cursor.nextset():
-        if cursor.description is not None:
-            cursor.fetchall()
-    if not rows:
-        return Answer("")
-    first = rows[0]
-    text = first[0] if len(rows) == 1 else "".join([row[0] for row in rows if row[0]])
+def _answer(text: str, description: Any, row: pyodbc.Row) -> Answer:
     etag = replayed = following = None
     for position, column in enumerate(description):
         name = column[0]
         if name == "ETag":
-            etag = first[position]
-        elif name == "Replayed" and first[position] is not None:
-            replayed = bool(first[position])
+            etag = row[position]
+        elif name == "Replayed" and row[position] is not None:
+            replayed = bool(row[position])
         elif name == "Next":
-            following = first[position]
-    return Answer(text or "", etag, replayed, following)
+            following = row[position]
+    return Answer(text, etag, replayed, following)
+
+
+def translated(error: BaseException) -> BaseException:
+    """The DatabaseError for a driver's error; any other error unchanged."""
+    return classify(error) if isinstance(error, pyodbc.Error) else error

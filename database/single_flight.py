@@ -44,28 +44,17 @@ class _Latch:
 
 
 class Flight(Generic[T]):
-    """One call. Its owner makes it in a `with`, and sets `answer`, which is never None."""
+    """A call that has an owner and has not begun, or runs: further readers wait for its answer."""
 
-    __slots__ = ("_flights", "answer", "ended", "failure", "joined", "key", "start", "until")
+    __slots__ = ("answer", "ended", "failure", "joined", "start", "until")
 
-    def __init__(self, flights: SingleFlight[T], key: Hashable, until: float) -> None:
-        self._flights = flights
-        self.key = key
+    def __init__(self, until: float) -> None:
         self.until = until  # the owner's deadline, on the monotonic clock
         self.answer: T | None = None
         self.failure: Exception | None = None
         self.joined = 0  # readers that wait for it
-        self.start: _Latch | None = None
-        self.ended: _Latch | None = None  # only where readers can join
-
-    def __enter__(self) -> Flight[T]:
-        return self
-
-    def __exit__(self, _: object, failure: BaseException | None, __: object) -> None:
-        # The owner's deadline is its own; readers that joined may have longer.
-        if isinstance(failure, Exception) and not isinstance(failure, DeadlineExceeded):
-            self.failure = failure
-        self._flights.end(self)
+        self.start = _Latch()
+        self.ended = _Latch()
 
 
 class SingleFlight(Generic[T]):
@@ -86,56 +75,65 @@ class SingleFlight(Generic[T]):
 
         Raises as `call` does, and DeadlineExceeded while waiting for another reader's call.
         """
-        answer, flight = self.join(key, deadline)
-        if answer is not None:
-            return answer, True
-        assert flight is not None
-        with flight:
-            flight.answer = own = call()
-        return own, False
-
-    def join(self, key: Hashable, deadline: Deadline) -> tuple[T | None, Flight[T] | None]:
-        """(another reader's answer, None), or (None, the flight for the caller to make).
-
-        Raises as get() does.
-        """
-        while True:
+        while not self.enter(key):
             with self._lock:
                 flight = self._next.get(key)
                 owned = flight is None
-                if flight is None:
-                    flight = Flight(self, key, deadline.at)
-                    running = self._running.get(key, 0)
-                    if running < self._at_once:
-                        self._running[key] = running + 1
-                        return None, flight
-                    flight.start, flight.ended = _Latch(), _Latch()
-                    self._next[key] = flight
-                else:
+                if flight is not None:
                     flight.joined += 1
-            assert flight.start is not None and flight.ended is not None
+                elif self._running.get(key, 0) < self._at_once:
+                    continue  # a running call has just ended
+                else:
+                    flight = self._next[key] = Flight(deadline.at)
             if owned:
-                flight.start.wait(LONGEST_WAIT_SECONDS)
-                with self._lock:  # from here on no reader joins it
-                    self._running[key] = self._running.get(key, 0) + 1
-                    del self._next[key]
-                return None, flight
+                return self._make(key, flight, call), False
             if not flight.ended.wait(deadline.remaining()):
                 raise DeadlineExceeded("The deadline passed while waiting for an identical read.")
             if flight.answer is not None:
-                return flight.answer, None
+                return flight.answer, True
             similar = flight.until + SIMILAR_DEADLINE_SECONDS > deadline.at
             if flight.failure is not None and similar:
                 raise flight.failure
+        try:
+            return call(), False
+        finally:
+            self.leave(key)
 
-    def end(self, flight: Flight[T]) -> None:
-        """A flight was made, with an answer or a failure: start the next, wake who joined."""
+    def enter(self, key: Hashable) -> bool:
+        """Whether the caller makes a call of its own now, and leave()s afterwards.
+
+        If not, get() shares one.
+        """
         with self._lock:
-            running = self._running.pop(flight.key) - 1
+            running = self._running.get(key, 0)
+            if running >= self._at_once or key in self._next:
+                return False
+            self._running[key] = running + 1
+            return True
+
+    def leave(self, key: Hashable) -> None:
+        """A call has ended: the next one for the same key starts."""
+        with self._lock:
+            running = self._running.pop(key) - 1
             if running:
-                self._running[flight.key] = running
-            following = self._next.get(flight.key)
-            if following is not None and following.start is not None:
-                following.start.open()
-        if flight.ended is not None:
+                self._running[key] = running
+            if key in self._next:
+                self._next[key].start.open()
+
+    def _make(self, key: Hashable, flight: Flight[T], call: Callable[[], T]) -> T:
+        """The owner's part: wait for a running call, then make one for all who have joined."""
+        flight.start.wait(LONGEST_WAIT_SECONDS)
+        with self._lock:  # from here on no reader joins it
+            self._running[key] = self._running.get(key, 0) + 1
+            del self._next[key]
+        try:
+            flight.answer = answer = call()
+            return answer
+        except DeadlineExceeded:
+            raise  # the owner's deadline is its own; readers that joined may have longer
+        except Exception as failure:
+            flight.failure = failure
+            raise
+        finally:
+            self.leave(key)
             flight.ended.open()

@@ -20,17 +20,20 @@ from typing import Any, TextIO
 
 from database.errors import DatabaseError, Kind
 from database.events import Call, CircuitBreakerOpened, Retry, kind_of
+from observability.line_handler import LineHandler
+from observability.observer import Subscriber
 from observability.redaction import redact
 from observability.request import RequestRecord, current
 
 FORMATS = ("auto", "text", "json")
+_root = logging.getLogger()
 requests_log = logging.getLogger("requests")
 calls_log = logging.getLogger("calls")
 # The client gets 409 or 422; an operator has nothing to do.
 _CLIENT_ERRORS = (Kind.CONSTRAINT, Kind.BAD_VALUE, Kind.RAISED)
 
 
-class RequestLog:
+class RequestLog(Subscriber):
     """Logs requests and calls. A call that takes `slow_seconds` or longer gets a warning."""
 
     def __init__(self, *, slow_seconds: float = 1.0) -> None:
@@ -41,21 +44,24 @@ class RequestLog:
             CircuitBreakerOpened: self._circuit_breaker_opened,
         }
 
-    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
-        """Does nothing: a request is logged when it is finished."""
-
     def finished(self, request: RequestRecord) -> None:
-        if requests_log.isEnabledFor(logging.INFO):
+        if not requests_log.isEnabledFor(logging.INFO):
+            return
+        handler = _only_handler()
+        if handler is None:
             # Not info(), which searches the stack for its caller and doubles the cost of the line.
             requests_log.handle(RequestLogRecord(request))
-
-    def close(self) -> None:
-        """Does nothing: no line is buffered."""
+        else:
+            try:
+                handler.write_line(_request_json(request, time.time()))
+            except Exception:
+                handler.handleError(RequestLogRecord(request))
 
     def _call(self, call: Call) -> None:
-        failure = getattr(call.failure, "failure", call.failure)  # Unavailable wraps its cause
-        if isinstance(failure, DatabaseError) and failure.kind is not Kind.CHOSEN:
-            self._failed(call, failure)
+        if call.failure is not None:
+            failure = getattr(call.failure, "failure", call.failure)  # Unavailable wraps its cause
+            if isinstance(failure, DatabaseError) and failure.kind is not Kind.CHOSEN:
+                self._failed(call, failure)
         if call.seconds >= self._slow_seconds:
             request = current.request
             calls_log.warning(
@@ -130,13 +136,12 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     if form == "auto":
         form = "text" if stream.isatty() else "json"
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    for old in _root.handlers[:]:
+        _root.removeHandler(old)
+    _root.addHandler(handler)
+    _root.setLevel(logging.INFO)
     # They log each request to a token endpoint; database.connect.tokens logs the failures.
     for noisy in ("azure", "urllib3", "msal"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -144,6 +149,18 @@ def configure(form: str = "auto", *, stream: TextIO | None = None) -> None:
     # Unused here, and each costs a call for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     setattr(logging, "logAsyncioTasks", False)  # noqa: B010 - from Python 3.12 on
+
+
+def _only_handler() -> LineHandler | None:
+    """The handler of configure(), if it alone handles the lines of requests, in JSON."""
+    if requests_log.handlers or requests_log.filters or not requests_log.propagate:
+        return None
+    if len(_root.handlers) != 1:
+        return None
+    handler = _root.handlers[0]
+    if type(handler) is LineHandler and type(handler.formatter) is JsonFormatter:
+        return handler if handler.level <= logging.INFO and not handler.filters else None
+    return None
 
 
 class JsonFormatter(logging.Formatter):

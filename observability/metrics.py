@@ -14,9 +14,9 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -35,7 +35,9 @@ from database.events import (
     kind_of,
 )
 from database.pool.state import PoolStats
-from observability.batched import BatchedHistogram
+from observability.batched import BATCH, BatchedHistogram
+from observability.numbers import MANY_PROCESSES, TimedCount
+from observability.observer import Subscriber
 from observability.request import RequestRecord
 
 SAMPLE_SECONDS = 1.0  # between readings of the pools, with several workers
@@ -47,16 +49,22 @@ assert {f"{reason}_total" for reason in RETIRED} < {field.name for field in fiel
 
 Pools = Callable[[], Iterable[tuple[str, PoolStats]]]
 _Mode = Literal["livesum", "livemin", "livemax", "max"]
+_Labels = TypeVar("_Labels")
+_Child = TypeVar("_Child")
 
 
-_process = {"id": os.getpid()}
-os.register_at_fork(after_in_child=lambda: _process.update(id=os.getpid()))
-if values.ValueClass._multiprocess:
-    # By default each count asks the system for the process's number.
-    values.ValueClass = values.MultiProcessValue(lambda: _process["id"])  # type: ignore[no-untyped-call]
+class _Children(dict[_Labels, _Child]):
+    """What `make` makes for labels, made once: a metric's labels() costs more than counting."""
+
+    def __init__(self, make: Callable[[_Labels], _Child]) -> None:
+        self._make = make
+
+    def __missing__(self, labels: _Labels) -> _Child:
+        # setdefault: two threads that get here at once share one.
+        return self.setdefault(labels, self._make(labels))
 
 
-class Metrics:
+class Metrics(Subscriber):
     """Turns events into counters, gauges and histograms; make one for each app.
 
     After watch() they include the pools' state. With several workers, figures of the pools can be
@@ -65,32 +73,31 @@ class Metrics:
 
     def __init__(self, *, version: str = "") -> None:
         self.registry = CollectorRegistry()
-        # Each label's child is cached: labels() costs more than counting.
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._tool_calls: dict[ToolCall, Counter] = {}
-        self._batches: dict[tuple[Histogram, str], BatchedHistogram] = {}
         self._last: dict[str, PoolStats] = {}
         self._pools: Pools = lambda: ()
         self._sampling = threading.Lock()
         self._closed = threading.Event()
-        self._requests = self._counter(
-            "http_requests", "Requests served.", "route", "method", "status"
-        )
-        self._durations = self._histogram(
+        requests = self._counter("http_requests", "Requests served.", "route", "method", "status")
+        durations = self._histogram(
             "http_request_duration_seconds",
             "Time from a request's arrival until the last part of its response is ready.",
             *("route", "method"),
             buckets=REQUEST_BUCKETS,
         )
+        # By (route, method, status).
+        self._requests: _Children[tuple[str, str, int], TimedCount] = _Children(
+            lambda key: TimedCount(requests.labels(*key), durations.labels(*key[:2]))
+        )
         self._incomplete = self._counter(
             "http_responses_incomplete", "Responses that ended before their last byte.", "route"
         )
-        self._waits = self._histogram(
+        waits = self._histogram(
             "db_pool_wait_seconds", "Wait for a connection, including connecting.", "database"
         )
-        self._usages = self._histogram(
+        usages = self._histogram(
             "db_pool_usage_seconds", "How long a connection was checked out.", "database"
         )
+        self._waits, self._usages = BatchedHistogram(waits), BatchedHistogram(usages)
         self._connects = self._counter("db_pool_connects", "Connections opened.", "database")
         self._connect_failures = self._counter(
             "db_pool_connect_failures", "Failed connects.", "database", "kind"
@@ -128,17 +135,18 @@ class Metrics:
         self._tokens = self._counter(
             "db_token_requests", "Access tokens requested, by outcome.", "outcome"
         )
-        self._shared = self._counter(
-            "shared_reads", "Reads by the source of their response.", "outcome"
-        )
-        self._tools = self._counter(
+        shared = self._counter("shared_reads", "Reads by the source of their response.", "outcome")
+        self._shared: _Children[SharedRead, Counter] = _Children(lambda read: shared.labels(*read))
+        tools = self._counter(
             "mcp_tool_calls", "Calls of tools, by their operation's status.", "tool", "status"
         )
-        self._routed = self._counter(
+        self._tools: _Children[ToolCall, Counter] = _Children(lambda call: tools.labels(*call))
+        routed = self._counter(
             "db_routed_reads",
             "Reads of databases with replicas, by where and why.",
             *("database", "served_by", "reason"),
         )
+        self._routed: _Children[RoutedRead, Counter] = _Children(lambda read: routed.labels(*read))
         self._replica_ready = self._gauge(
             "db_replica_ready", "1 if the replica serves reads, else 0.", "replica", mode="livemin"
         )
@@ -152,45 +160,31 @@ class Metrics:
             version or "unknown", platform.python_version()
         ).set(1)
         self.handlers: dict[type, Callable[[Any], None]] = {
-            Checkout: self._checkout,
-            Usage: self._usage,
+            Checkout: self._waits.pending.append,
+            Usage: self._usages.pending.append,
             Connect: self._connect,
             Retry: lambda e: self._retries.labels(e.database, kind_of(e.failure)).inc(),
             Call: self._call,
             CircuitBreakerOpened: lambda e: self._breaker.labels(e.database).inc(),
             TokenRequested: lambda e: self._tokens.labels("failed" if e.failure else "ok").inc(),
-            ToolCall: self._tool_call,
-            SharedRead: lambda e: self._shared.labels(e.outcome).inc(),
-            RoutedRead: lambda e: self._routed.labels(e.database, e.served_by, e.reason).inc(),
+            ToolCall: lambda e: self._tools[e].inc(),
+            SharedRead: lambda e: self._shared[e].inc(),
+            RoutedRead: lambda e: self._routed[e].inc(),
             ReplicaProbed: self._probed,
         }
 
     @property
     def many_processes(self) -> bool:
         """Whether the numbers of several workers are added up."""
-        return bool(values.ValueClass._multiprocess)
-
-    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
-        """Does nothing: a request is counted when it is finished."""
+        return MANY_PROCESSES
 
     def finished(self, request: RequestRecord) -> None:
-        key = (request.route, request.method, request.status)
-        try:
-            count, duration = self._children[key]
-        except KeyError:
-            count = self._requests.labels(*key)
-            duration = self._durations.labels(request.route, request.method)
-            self._children[key] = count, duration
-        count.inc()
-        duration.observe(request.seconds)
+        self._requests[request.route, request.method, request.status].observe(request.seconds)
         if not request.complete:
             self._incomplete.labels(request.route).inc()
-
-    def _tool_call(self, event: ToolCall) -> None:
-        count = self._tool_calls.get(event)
-        if count is None:
-            count = self._tool_calls[event] = self._tools.labels(event.tool, event.status)
-        count.inc()
+        if len(self._waits.pending) >= BATCH:
+            self._waits.flush()
+            self._usages.flush()
 
     def watch(self, pools: Pools) -> None:
         """Include the state of these pools from now on. pools: returns (name, stats) of each."""
@@ -207,8 +201,8 @@ class Metrics:
     def sample(self) -> None:
         """Read the pools now, and add the growth of their totals to the counters."""
         with self._sampling:
-            for batch in list(self._batches.values()):
-                batch.flush()
+            self._waits.flush()
+            self._usages.flush()
             for name, now in self._pools():
                 last = self._last.get(name)
                 for state in ("idle", "in_use", "connecting"):
@@ -248,12 +242,6 @@ class Metrics:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
 
-    def _checkout(self, event: Checkout) -> None:
-        self._batched(self._waits, event.database).observe(event.seconds)
-
-    def _usage(self, event: Usage) -> None:
-        self._batched(self._usages, event.database).observe(event.seconds)
-
     def _connect(self, event: Connect) -> None:
         if event.failure is None:
             self._connects.labels(event.database).inc()
@@ -269,14 +257,6 @@ class Metrics:
     def _probed(self, event: ReplicaProbed) -> None:
         self._replica_ready.labels(event.replica).set(event.ready)
         self._replica_lag.labels(event.replica).set(math.nan if event.lag is None else event.lag)
-
-    def _batched(self, metric: Histogram, database: str) -> BatchedHistogram:
-        try:
-            return self._batches[metric, database]
-        except KeyError:
-            # setdefault: two threads that get here at once share one.
-            made = BatchedHistogram(metric.labels(database))
-            return self._batches.setdefault((metric, database), made)
 
     @staticmethod
     def _add(counter: Counter, last: PoolStats | None, now: PoolStats, total: str) -> None:

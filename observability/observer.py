@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from database.events import Observation
 from observability.request import ENVIRON_KEY, RequestRecord, current
@@ -16,10 +16,13 @@ StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
-class Subscriber(Protocol):
-    """Turns events into logs, metrics or traces. handlers: an event type's handler."""
+class Subscriber:
+    """Turns events into logs, metrics or traces. A method that a subclass lacks costs nothing.
 
-    handlers: dict[type, Callable[[Any], None]]
+    handlers: an event type's handler.
+    """
+
+    handlers: dict[type, Callable[[Any], None]] = {}
 
     def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
         """A request has arrived."""
@@ -44,42 +47,54 @@ class Observer:
         for subscriber in subscribers:
             for kind, handler in subscriber.handlers.items():
                 self._handlers[kind].append(handler)
+        self._began = [s.began for s in subscribers if type(s).began is not Subscriber.began]
+        self._finished = [
+            s.finished for s in subscribers if type(s).finished is not Subscriber.finished
+        ]
         self._server_timing = server_timing
 
     def observe(self, event: Observation) -> None:
         request = current.request
         if request is not None:
             request.events.append(event)
-        handlers = self._handlers.get(type(event))
-        if handlers is not None:
-            for handle in handlers:
-                handle(event)
+        for handle in self._handlers[type(event)]:
+            handle(event)
 
     def around(self, app: Application) -> Application:
-        """A WSGI application that keeps a record of each request to `app`."""
+        """A WSGI application that keeps a record of each request to `app`.
+
+        It finishes the request *before* it returns the last part of the response, so that a client
+        that has the whole response finds it counted, whichever worker serves /metrics.
+        """
+        always, asked = self._server_timing == "always", self._server_timing == "asked"
 
         def recorded(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             request = environ[ENVIRON_KEY] = current.request = RequestRecord(environ)
-            for subscriber in self._subscribers:
-                subscriber.began(request, environ)
-            timing = self._server_timing == "always" or (
-                self._server_timing == "asked" and PREFERENCE in environ.get("HTTP_PREFER", "")
-            )
+            for begin in self._began:
+                begin(request, environ)
 
             def start(status: str, headers: list[tuple[str, str]], *more: object) -> Any:
                 request.status = int(status[:3])
-                for name, value in headers:
-                    if name == "Content-Length":
-                        request.length = int(value)
-                if timing:
+                request.headers = headers
+                if always or (
+                    asked and "HTTP_PREFER" in environ and PREFERENCE in environ["HTTP_PREFER"]
+                ):
                     headers = [*headers, ("Server-Timing", _timing(request))]
                 return start_response(status, headers, *more)
 
             try:
-                return _Body(app(environ, start), request, self._finish)
+                body = app(environ, start)
+                if not isinstance(body, (tuple, list)) or len(body) > 1:
+                    return _Body(body, request, self._finish)
             except BaseException:
                 self._finish(request)
                 raise
+            for part in body:
+                request.sent = len(part)
+            request.complete = True
+            self._finish(request)
+            current.request = None
+            return body
 
         return recorded
 
@@ -89,19 +104,16 @@ class Observer:
 
     def _finish(self, request: RequestRecord) -> None:
         request.seconds = time.monotonic() - request.began
-        for subscriber in self._subscribers:
-            subscriber.finished(request)
+        for finish in self._finished:
+            finish(request)
         # An exception's traceback refers to frames, and those to this request: a cycle.
         request.events = []
 
 
 class _Body:
-    """The response's body, which finishes the request *before* it returns the last part.
+    """A body of several parts, which finishes the request before it returns the last one."""
 
-    So a client that has the whole response finds it counted, whichever worker serves /metrics.
-    """
-
-    __slots__ = ("_body", "_finish", "_parts", "_request")
+    __slots__ = ("_body", "_finish", "_length", "_parts", "_request")
 
     def __init__(
         self,
@@ -113,6 +125,7 @@ class _Body:
         self._parts: Iterator[bytes] = iter(body)
         self._request = request
         self._finish: Callable[[RequestRecord], None] | None = finish
+        self._length: int | None = None
 
     def __iter__(self) -> _Body:
         return self
@@ -124,8 +137,11 @@ class _Body:
         except StopIteration:
             self._end(complete=True)
             raise
+        if self._length is None:
+            # Not before the first part: until then an application may start its response.
+            self._length = _declared_length(request.headers)
         request.sent += len(part)
-        if request.sent == request.length:
+        if request.sent == self._length:
             self._end(complete=True)
         return part
 
@@ -143,6 +159,11 @@ class _Body:
         if finish is not None:
             self._request.complete = complete
             finish(self._request)
+
+
+def _declared_length(headers: Sequence[tuple[str, str]]) -> int:
+    """Content-Length; -1 without it."""
+    return next((int(value) for name, value in headers if name == "Content-Length"), -1)
 
 
 def _timing(request: RequestRecord) -> str:

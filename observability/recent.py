@@ -11,12 +11,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from database.events import kind_of
 from observability import figures
 from observability.figures import Json
 from observability.metrics import Metrics
+from observability.observer import Subscriber
 from observability.request import RequestRecord
 from observability.shared_file import SharedValue
 
@@ -28,10 +28,8 @@ MOST_PROBLEMS = 50
 SERVER_ERRORS, CLIENT_ERRORS = "server_errors", "client_errors"
 
 
-class Recent:
+class Recent(Subscriber):
     """Subscribes to requests, and reads `metrics`. clock: seconds since 1970."""
-
-    handlers: dict[type, Callable[[Any], None]] = {}
 
     def __init__(self, metrics: Metrics, *, clock: Callable[[], float] = time.time) -> None:
         folder = metrics.folder()
@@ -42,9 +40,6 @@ class Recent:
         self._new: deque[Json] = deque(maxlen=2 * MOST_PROBLEMS)
         self._closed = threading.Event()
         self._due = 0.0  # of the next reading, by any worker
-
-    def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
-        """Does nothing: a problem is known when the request is finished."""
 
     def finished(self, request: RequestRecord) -> None:
         if request.status >= 400 or not request.complete:

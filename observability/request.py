@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from database.errors import DatabaseError
@@ -23,21 +24,20 @@ ENVIRON_KEY = "observability.request"
 class RequestRecord:
     """`route` is the template, never the path; `method` one of METHODS, else "OTHER".
 
-    began: time.monotonic(); began_ns: time.time_ns(); seconds: until the last part of the response
-    was ready; sent: bytes of the body; complete: whether the body reached its end; span: the
-    tracer's, if any.
+    began: time.monotonic(); seconds: until the last part of the response was ready; headers: of the
+    response; sent: bytes of its body; complete: whether the body reached its end; began_ns (as
+    time.time_ns()) and span: the tracer's, if any.
     """
 
     __slots__ = (
-        *("began", "began_ns", "complete", "events", "id", "length", "method", "route", "seconds"),
+        *("began", "began_ns", "complete", "events", "headers", "id", "method", "route", "seconds"),
         *("sent", "span", "status", "trace_id"),
     )
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.began = time.monotonic()
-        self.began_ns = time.time_ns()
-        given: str | None = environ.get("HTTP_X_REQUEST_ID")
-        self.id = given if given and REQUEST_ID.fullmatch(given) else random_uuid()
+        given = environ.get("HTTP_X_REQUEST_ID")
+        self.id: str = given if given and REQUEST_ID.fullmatch(given) else random_uuid()
         traceparent = environ.get("HTTP_TRACEPARENT")
         found = traceparent and TRACEPARENT.fullmatch(traceparent)
         self.trace_id: str = found[1] if found else ""
@@ -46,10 +46,11 @@ class RequestRecord:
         self.route = UNMATCHED
         self.status = 0
         self.seconds = 0.0
-        self.length: int | None = None
         self.sent = 0
         self.complete = False
+        self.headers: Sequence[tuple[str, str]] = ()
         self.events: list[Observation] = []
+        self.began_ns = 0
         self.span: Any = None
 
     def summary(self) -> tuple[int, float, DatabaseError | None, bool]:
@@ -58,13 +59,13 @@ class RequestRecord:
         failure: DatabaseError | None = None
         # One pass, because each request needs all of it.
         for event in self.events:
-            if isinstance(event, Checkout):
+            if type(event) is Checkout:
                 waited += event.seconds
-            elif isinstance(event, Attempt):
+            elif type(event) is Attempt:
                 attempts += 1
-                if isinstance(event.failure, DatabaseError):
+                if event.failure is not None and isinstance(event.failure, DatabaseError):
                     failure = event.failure
-            elif isinstance(event, Call) and event.replayed:
+            elif type(event) is Call and event.replayed:
                 replayed = True
         return attempts, waited, failure, replayed
 

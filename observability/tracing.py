@@ -8,11 +8,12 @@ client spans", version 1.40.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from typing import TYPE_CHECKING, Any
 
 from database.errors import DatabaseError
 from database.events import Attempt, Call, Checkout, kind_of
+from observability.observer import Subscriber
 from observability.request import UNMATCHED, RequestRecord
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ def processor_to(destination: str) -> SpanProcessor:
     )
 
 
-class Traces:
+class Traces(Subscriber):
     """Turns each request into spans and gives them to `processor`. Raises TracingUnavailable."""
-
-    handlers: dict[type, Callable[[Any], None]] = {}
 
     def __init__(self, processor: SpanProcessor) -> None:
         from opentelemetry import trace
@@ -84,6 +83,7 @@ class Traces:
         self._tracer = self._provider.get_tracer(SERVICE)
 
     def began(self, request: RequestRecord, environ: dict[str, Any]) -> None:
+        request.began_ns = time.time_ns() - round((time.monotonic() - request.began) * 1e9)
         carrier = {
             name: environ[f"HTTP_{name.upper()}"]
             for name in ("traceparent", "tracestate")

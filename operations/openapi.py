@@ -32,7 +32,7 @@ from operations.response_models import Document, ProblemDetails
 from protocol.authorization import group_of
 from protocol.consistency import CONSISTENCY_TOKEN
 from protocol.formats import JSON, NDJSON
-from protocol.validation import FORM_FIELD, FORMS
+from protocol.request_body import FORM_FIELD, FORMS
 
 TITLE = "SQL procedures API"
 VERSION = "0.1.0"

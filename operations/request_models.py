@@ -39,15 +39,12 @@ class Rules(GroupedMetadata):
         return iter(self._rules)
 
 
-def _storable(text: str) -> str:
-    if "\x00" in text:
-        raise PydanticCustomError("nul", "must not contain the character U+0000")
-    return text
-
-
-def _length(most: int) -> Callable[[str], str]:
+def _storable(most: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        if len(text.encode("utf-16-le")) // 2 > most:
+        if "\x00" in text:
+            raise PydanticCustomError("nul", "must not contain the character U+0000")
+        # A character has one or two units, so that half as many characters always fit.
+        if len(text) > most // 2 and len(text.encode("utf-16-le")) // 2 > most:
             raise PydanticCustomError(
                 "text_too_long", "must have at most {most} UTF-16 code units", {"most": most}
             )
@@ -60,12 +57,12 @@ def _length(most: int) -> Callable[[str], str]:
 
 def _text(most: int) -> Rules:
     schema: dict[str, Any] = {"minLength": 1, "maxLength": most, "pattern": r"^[^\u0000]*$"}
-    return Rules(
-        Field(json_schema_extra=schema), AfterValidator(_storable), AfterValidator(_length(most))
-    )
+    return Rules(Field(json_schema_extra=schema), AfterValidator(_storable(most)))
 
 
 def _number_as_text(value: Any) -> Any:
+    if value.__class__ is str:
+        return value
     # In JSON, 15940.0 is the same number as 15940.
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -158,11 +158,12 @@ def alike(names: Iterable[str]) -> Callable[[str], str]:
     PostgreSQL writes 5 and 5.76 in one column. Readers such as polars take the type of a column
     from its first rows, and refuse the file at 5.76 if the rows before had whole numbers.
     """
-    quoted = "|".join(re.escape(orjson.dumps(name).decode()) for name in names)
+    quoted = "|".join(re.escape(orjson.dumps(name).decode()[1:]) for name in names)
     if not quoted:
         return lambda text: text
-    # A quotation mark within a text has a backslash before it, so that no text matches.
-    whole_number = re.compile(rf"(?<!\\)(?:{quoted}):-?[0-9]+(?=[,}}])")
+    # A quotation mark within a text has a backslash before it, so that no text matches. It is
+    # checked after the mark: the search for a pattern that begins with a literal is faster.
+    whole_number = re.compile(rf'"(?<!\\")(?:{quoted}):-?[0-9]+(?=[,}}])')
     return lambda text: whole_number.sub(lambda found: f"{found[0]}.0", text)
 
 

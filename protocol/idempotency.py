@@ -6,23 +6,24 @@ Source: draft-ietf-httpapi-idempotency-key-header.
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
-from flask import g, request
-
 from observability.random_ids import random_hex
+from protocol.context import app_context, request_context
 from protocol.problems import Problem
 
 # RFC 9110 field content; the draft's quoted form names the same key as the bare one.
 IDEMPOTENCY_KEY = re.compile(r'"?([\x21\x23-\x7e](?:[\x20\x21\x23-\x7e]{0,253}[\x21\x23-\x7e])?)"?')
 
-# json.dumps would make an encoder for each call.
-_sorted_json = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+# The text of a document that digests are made of, always the same for equal documents; json.dumps
+# would make an encoder for each call. Never change it: stored keys outlive an upgrade.
+canonical: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def idempotency_key() -> str:
     """The client's Idempotency-Key, or a generated one. Raises Problem invalid-header."""
-    given = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    given = request_context().request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return random_hex()
     matched = IDEMPOTENCY_KEY.fullmatch(given.strip())
@@ -36,7 +37,7 @@ def idempotency_key() -> str:
 def key_of_caller(key: str) -> str:
     """`key` as it is stored: separate for each caller, so that no caller gets the response to
     another caller's request."""
-    caller = g.get("caller")
+    caller = app_context().g.caller
     if caller is None:
         return key
     text = json.dumps([caller.issuer, caller.subject, key])
@@ -44,7 +45,7 @@ def key_of_caller(key: str) -> str:
     return '"' + hashlib.sha256(text.encode()).hexdigest()
 
 
-def digest(procedure: str, document: dict[str, Any]) -> str:
-    """SHA-256 of procedure and document, 64 hex digits: equal for equal requests only."""
-    text = _sorted_json([procedure, document])
-    return hashlib.sha256(text.encode()).hexdigest()
+def digest(procedure: str, document: str) -> str:
+    """SHA-256 of a procedure's name and a canonical document, 64 hex digits: equal for equal
+    requests only."""
+    return hashlib.sha256(f"[{canonical(procedure)},{document}]".encode()).hexdigest()

@@ -31,32 +31,34 @@ class KeyCleaner:
 
     def after_write(self, manager: ConnectionManager) -> None:
         """After a write by one of the sample's procedures. Never raises, never waits."""
-        document = json.dumps({"older_than_hours": self._hours})
-        self._clean(manager, PROCEDURE, lambda: manager.call(PROCEDURE, document).json)
+        if self._due(manager, PROCEDURE):
+            document = json.dumps({"older_than_hours": self._hours})
+            self._start(PROCEDURE, lambda: manager.call(PROCEDURE, document).json)
 
     def after_catalog_write(self, manager: ConnectionManager) -> None:
         """After a write by a procedure of the catalog. Never raises, never waits."""
-        statement = delete_expired_keys(manager.engine, self._hours)
-        self._clean(
-            manager, NAME, lambda: manager.execute(NAME, statement, repeatable=True)[0].rows[0][0]
-        )
+        if self._due(manager, NAME):
+            statement = delete_expired_keys(manager.engine, self._hours)
+            self._start(
+                NAME, lambda: manager.execute(NAME, statement, repeatable=True)[0].rows[0][0]
+            )
 
-    def _clean(self, manager: ConnectionManager, name: str, delete: Callable[[], Any]) -> None:
+    def _due(self, manager: ConnectionManager, name: str) -> bool:
+        """Whether the caller has to delete keys now; True for one caller in PAUSE_SECONDS."""
         now = time.monotonic()
         if now < self._next.get((manager, name), 0.0):
-            return
+            return False
         with self._lock:
             if now < self._next.get((manager, name), 0.0):
-                return
+                return False
             self._next[manager, name] = now + PAUSE_SECONDS
+            return True
 
+    def _start(self, name: str, delete: Callable[[], Any]) -> None:
         def run() -> None:
             try:
                 log.info("expired idempotency keys deleted by %s: %s", name, delete())
             except Exception as error:
                 log.warning("%s deleted no expired idempotency keys: %s", name, error)
 
-        self._start(run)
-
-    def _start(self, run: Callable[[], None]) -> None:
         threading.Thread(target=run, name="key-cleaner", daemon=True).start()

@@ -2,8 +2,8 @@
 types."""
 
 from protocol.formats import JSON
+from protocol.request_body import FORMS
 from protocol.response import Response
-from protocol.validation import FORMS
 
 # A client may store the response but must revalidate it (If-None-Match) before each use.
 REVALIDATED = "private, no-cache"

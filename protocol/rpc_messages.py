@@ -23,7 +23,7 @@ from mcp_types.jsonrpc import (
     UNSUPPORTED_PROTOCOL_VERSION,
 )
 
-from protocol import validation
+from protocol import request_body
 from protocol.formats import JSON
 from protocol.problems import Problem
 
@@ -98,7 +98,7 @@ def message_of_request(request: Request) -> Message:
     accepted = environ.get("HTTP_ACCEPT", JSON)
     if not accepted.startswith(JSON) and not request.accept_mimetypes[JSON]:
         raise Problem("not-acceptable", f"Accept {JSON}.")
-    message = _message(_parsed(validation.body_bytes()), environ)
+    message = _message(_parsed(request_body.whole()), environ)
     version = environ.get(VERSION, "")
     if message.is_notification:
         if version not in ("", *VERSIONS, *OLDER_VERSIONS):

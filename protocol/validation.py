@@ -7,30 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar, get_origin
-from urllib.parse import unquote_to_bytes
 
-from flask import current_app, request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from catalog.binding import NO_BODY
+from protocol import request_body
 from protocol.context import request_context
 from protocol.fault_sentences import UNKNOWN, sentence
 from protocol.problems import MOST_FAULTS, Problem
 
 M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T", bytes, str, bytes | str)
 Location = tuple[int | str, ...]
-FORM_FIELD = "customer"
 # A JSON Schema without any of these allows anything.
 _SCHEMA_WORDS = {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}
-# A form must have one field. Forms of up to this many are parsed, for a precise message.
-MOST_FIELDS = 20
-URL_ENCODED = "application/x-www-form-urlencoded"
 # Python's parser has limits that pydantic's does not; no body this short reaches them.
 SHORT_BODY = 4096
-FORMS = (URL_ENCODED, "multipart/form-data")
 
 
 def body(model: type[M]) -> M:
@@ -41,11 +33,11 @@ def body(model: type[M]) -> M:
     Raises Problem: unsupported-media-type, invalid-json (with position) or invalid-body (with a
     JSON pointer for each fault).
     """
-    text = _read(_body_text)
-    allowed = _allowed_keys(model)
+    text = request_body.json_text()
     plain = _plainly_valid(model, text)
     if plain is not None:
         return plain
+    allowed = _allowed_keys(model)
     scanned = _scan_keys(text, allowed)
     if scanned is not None and allowed is not None and scanned.unknown > MOST_FAULTS:
         # Pydantic would create an error object for each, without a limit.
@@ -66,26 +58,7 @@ def any_json() -> Any:
 
     Raises Problem unsupported-media-type, invalid-json, or invalid-body for a repeated key.
     """
-    if not request.content_length and "Transfer-Encoding" not in request.headers:
-        return NO_BODY
-    return _parsed(_read(_body_text))
-
-
-def body_bytes() -> bytes:
-    """The request's body as it is.
-
-    Raises Problem request-timeout or invalid-json, and RequestEntityTooLarge.
-    """
-    return _read(_all_data)
-
-
-def _read(read: Callable[[], T]) -> T:
-    with current_app.extensions["body_time"].arriving():
-        text = read()
-        # Werkzeug silently truncates a body without Content-Length at the limit.
-        if request.content_length is None and request.environ["wsgi.input"].read(1):
-            raise RequestEntityTooLarge
-    return text
+    return _parsed(request_body.json_text()) if request_body.given() else NO_BODY
 
 
 def _parsed(text: bytes | str) -> Any:
@@ -115,53 +88,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _body_text() -> bytes | str:
-    if request.mimetype == "application/json" or request.mimetype.endswith("+json"):
-        return _all_data()
-    if request.mimetype in FORMS:
-        return _form_text()
-    raise _wrong_type(
-        f"Content-Type is {request.mimetype or 'missing'}: send application/json,"
-        f" or a form with the field {FORM_FIELD}."
-    )
-
-
-def _all_data() -> bytes:
-    """As request.get_data(), without the layers of streams that it puts around the server's."""
-    length, most = request.content_length, current_app.config["MAX_CONTENT_LENGTH"]
-    if length is None or length > most:
-        return request.get_data(cache=False)
-    data: bytes = request.environ["wsgi.input"].read(length)
-    if len(data) < length:
-        raise ClientDisconnected
-    return data
-
-
-def _wrong_type(detail: str) -> Problem:
-    accepted = ", ".join(("application/json", *FORMS))
-    return Problem("unsupported-media-type", detail, headers={"Accept-Post": accepted})
-
-
-def _form_text() -> str:
-    """The JSON in the form's only field. Other fields are refused rather than ignored."""
-    raw = request.get_data()
-    if request.mimetype == URL_ENCODED and raw.lstrip()[:1] in (b"{", b"["):
-        # `curl -d` sends JSON with this content type unless a header is given.
-        raise _wrong_type("The body is JSON: send the header Content-Type: application/json.")
-    try:
-        # Werkzeug would replace invalid UTF-8 silently.
-        (unquote_to_bytes(raw) if request.mimetype == URL_ENCODED else raw).decode()
-    except UnicodeDecodeError:
-        raise Problem("invalid-json", "The form is not UTF-8.") from None
-    refused = Problem("invalid-body", f"The form must have the field {FORM_FIELD} only, once.")
-    if request.mimetype == URL_ENCODED and raw.count(b"&") > MOST_FIELDS:
-        raise refused
-    fields = list(request.form.items(multi=True))
-    if request.files or [name for name, _ in fields] != [FORM_FIELD]:
-        raise refused
-    return fields[0][1]
-
-
 def _plainly_valid(model: type[M], text: bytes | str) -> M | None:
     """The value of a short body in which no key can be repeated or unknown; else None.
 
@@ -172,7 +98,7 @@ def _plainly_valid(model: type[M], text: bytes | str) -> M | None:
     if colons > MOST_FAULTS or len(text) > SHORT_BODY:
         return None
     try:
-        value = _adapter(model).validate_json(text)
+        value: M = _validate_json(model)(text)
     except ValidationError as error:
         raise _body_problem(error) from None
     return value if _number_of_keys(value) == colons else None
@@ -180,10 +106,15 @@ def _plainly_valid(model: type[M], text: bytes | str) -> M | None:
 
 def _number_of_keys(value: Any) -> int:
     """The keys in the JSON of `value`: of its object, and of the objects in it."""
-    if isinstance(value, BaseModel):
-        given = value.model_fields_set
-        return len(given) + sum(_number_of_keys(getattr(value, name)) for name in given)
-    return sum(map(_number_of_keys, value)) if isinstance(value, list) else 0
+    if value.__class__ is list:
+        return sum(map(_number_of_keys, value))
+    # Not isinstance(value, BaseModel), which runs Python code of pydantic's.
+    number = len(getattr(value, "__pydantic_fields_set__", ()))
+    if number:
+        for part in value.__dict__.values():
+            if part is not None and part.__class__ is not str:
+                number += _number_of_keys(part)
+    return number
 
 
 @dataclass
@@ -283,6 +214,12 @@ def _list_names(model: type[BaseModel]) -> frozenset[str]:
 @functools.cache
 def _adapter(model: type[M]) -> TypeAdapter[M]:
     return TypeAdapter(model)
+
+
+@functools.cache
+def _validate_json(model: type[M]) -> Callable[[bytes | str], M]:
+    """The method of pydantic's core, behind the layers of TypeAdapter.validate_json()."""
+    return _adapter(model).validator.validate_json
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flask
@@ -16,7 +17,7 @@ from protocol.conditional import if_match
 from protocol.consistency import consistency, give_token
 from protocol.context import app_context, request_context
 from protocol.formats import compact, document_text, streamed
-from protocol.idempotency import digest, idempotency_key, key_of_caller
+from protocol.idempotency import canonical, digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
 from protocol.response import Response
 from replicas.reads import Reads
@@ -55,33 +56,31 @@ class ProcedureResource(Resource):
             deadline=app_context().g.deadline,
         )
 
-    def call(self, document: dict[str, Any]) -> Answer:
-        """Call the procedure for this request alone."""
-        return self._manager().call(
-            self.procedure,
-            compact(document),
-            caller=caller_claims(),
-            deadline=app_context().g.deadline,
-        )
-
     def write(self, document: dict[str, Any]) -> Answer:
         """Call a procedure that writes: once per Idempotency-Key, however often it is sent."""
+        context = app_context()
+        procedure = self.procedure
         key = key_of_caller(idempotency_key())
-        request_part: dict[str, Any] = {"key": key, "digest": digest(self.procedure, document)}
+        text = canonical(document)
+        request_part = {"key": key, "digest": digest(procedure, text)}
         tag = if_match()
         if tag is not None:
             request_part["if_match"] = tag
-        keyed = {**document, "_request": request_part}
+        separator = "," if document else ""
+        keyed = f'{text[:-1]}{separator}"_request":{canonical(request_part)}}}'
+        manager = self._manager()
+        deadline = context.g.deadline
+        call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=deadline)
         try:
-            answer = self.call(keyed)
+            answer = call()
         except DatabaseError as error:
             if error.kind is not Kind.CONSTRAINT:
                 raise
             # A concurrent request with the same key may have stored its response first, on an
             # engine that does not make the second one wait. The second call then replays that
             # response; a genuine conflict is raised again.
-            answer = self.call(keyed)
-        app_context().app.extensions["key_cleaner"].after_write(self._manager())
+            answer = call()
+        context.app.extensions["key_cleaner"].after_write(manager)
         give_token(self.database, "s", key)
         return answer
 

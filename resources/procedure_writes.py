@@ -11,7 +11,7 @@ from catalog.statements import KEY_KNOWN, REPLAY_COLUMN, RequestKey
 from database.errors import DatabaseError
 from protocol.consistency import give_token
 from protocol.formats import JSON
-from protocol.idempotency import digest, idempotency_key, key_of_caller
+from protocol.idempotency import canonical, digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
 from resources.procedure_calls import Call
 
@@ -58,7 +58,7 @@ def _keyed(call: Call) -> Response:
 def _request_key(call: Call) -> RequestKey:
     given = {name: _digestible(value) for name, value in call.values.items()}
     name = f"{call.operation.method} {call.procedure.qualified}"
-    return RequestKey(key_of_caller(idempotency_key()), digest(name, given))
+    return RequestKey(key_of_caller(idempotency_key()), digest(name, canonical(given)))
 
 
 def _digestible(value: Any) -> Any:

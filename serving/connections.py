@@ -10,6 +10,9 @@ from typing import Any
 READ_BYTES = 65_536
 # A thread reads a longer body; shorter ones are buffered until they are complete.
 BUFFERED_BYTES = 1_048_576
+# Instead of a body's length: its chunks tell where it ends; or a thread must read it.
+CHUNKED = -1
+UNBUFFERED = -2
 
 
 class Stage(Enum):
@@ -26,21 +29,38 @@ class Stage(Enum):
     WHOLE = 4
 
 
+class KeptHead:
+    """What the next requests of a connection share with one that gunicorn has parsed, if only their
+    request line is new.
+
+    fields: the bytes after the request line, to the end of the head; body: the length of the body;
+    environ: the WSGI environment.
+    """
+
+    __slots__ = ("body", "environ", "fields")
+
+    def __init__(self, fields: bytes, body: int, environ: dict[str, Any]) -> None:
+        self.fields = fields
+        self.body = body
+        self.environ = environ
+
+
 class Connection:
     """One client's socket, never blocking. Used by one thread at a time.
 
-    received: bytes that no request has consumed; arrived: time.monotonic() when the last head was
-    complete; ended: the client sends no more; unread: it may still send a body that is not needed;
-    unsent: bytes of a response that the client has not taken; stalled: it took nothing for too
-    long; keeps: the connection can take another request; until, waits_for: the deadline and the
-    event that the worker's main thread waits for; fields: those of the last head, parsed.
+    received: bytes that no request has consumed; head, body: the lengths of the next request's head
+    and body, once they are known (body: CHUNKED or UNBUFFERED if no length is); line: the length of
+    the request line, if the fields after it are those in `kept`, else 0; arrived: time.monotonic()
+    when the last head was complete; ended: the client sends no more; unread: it may still send a
+    body that is not needed; unsent: bytes of a response that the client has not taken; stalled: it
+    took nothing for too long; keeps: the connection can take another request; until, waits_for: the
+    deadline and the event that the worker's main thread waits for.
     """
 
     __slots__ = (
-        *("arrived", "client", "ended", "fd", "fields", "keeps", "received", "requests", "server"),
-        *("sock",),
-        *("_body", "_head", "_most", "_searched"),
-        *("stalled", "unread", "unsent", "until", "waits_for"),
+        *("arrived", "body", "client", "ended", "fd", "head", "keeps", "kept", "line", "received"),
+        *("requests", "server", "sock", "stalled", "unread", "unsent", "until", "waits_for"),
+        *("_most", "_searched"),
     )
 
     def __init__(self, sock: socket.socket, client: Any, server: Any, *, longest_head: int) -> None:
@@ -58,15 +78,14 @@ class Connection:
         self.keeps = False
         self.until = 0.0
         self.waits_for: object = None
-        self.fields: Any = None
+        self.kept: KeptHead | None = None
         self._most = longest_head
         self.leave(b"")
 
-    def leave(self, rest: bytes) -> None:
+    def leave(self, rest: bytes | bytearray) -> None:
         """Remove a request from the buffer; `rest` arrived after it."""
         self.received = bytearray(rest)
-        self._head = self._searched = 0
-        self._body: int | None = 0
+        self.head = self.body = self.line = self._searched = 0
 
     def receive(self) -> int:
         """Append the bytes that have arrived, without waiting; returns their number."""
@@ -83,33 +102,41 @@ class Connection:
 
     def stage(self) -> Stage:
         """How much of a request has been received. Reads nothing."""
-        if not self._head and not self._find_head():
+        if not self.head and not self._find_head():
             return Stage.HEAD
-        if self._body is None:
+        body = self.body
+        if body >= 0:
+            return Stage.WHOLE if len(self.received) >= self.head + body else Stage.BODY
+        if body == UNBUFFERED:
             return Stage.LONG
-        if self._body < 0:
-            # Chunks and trailers end with an empty line. If one comes earlier, a thread reads the
-            # rest.
-            whole = self.received.endswith(b"\r\n\r\n") and len(self.received) > self._head
-            if not whole and len(self.received) - self._head > BUFFERED_BYTES:
-                return Stage.LONG
-        else:
-            whole = len(self.received) >= self._head + self._body
-        return Stage.WHOLE if whole else Stage.BODY
+        # Chunks and trailers end with an empty line. If one comes earlier, a thread reads the rest.
+        beyond = len(self.received) - self.head
+        if beyond and self.received.endswith(b"\r\n\r\n"):
+            return Stage.WHOLE
+        return Stage.LONG if beyond > BUFFERED_BYTES else Stage.BODY
 
     def _find_head(self) -> bool:
+        received, kept = self.received, self.kept
+        if kept is not None:
+            line = received.find(b"\r\n")
+            if received.startswith(kept.fields, line):
+                self.line = line
+                self.head = line + len(kept.fields)
+                self.body = kept.body
+                self.arrived = time.monotonic()
+                return True
         begin = max(0, self._searched - 3)
-        found = self.received.find(b"\r\n\r\n", begin)
-        self._searched = len(self.received)
+        found = received.find(b"\r\n\r\n", begin)
+        self._searched = len(received)
         if found < 0:
-            new = self.received[begin:]
+            new = received[begin:]
             # Too long, or a bare LF: no head, so the parser gets it and rejects it.
-            if len(self.received) <= self._most and new.count(b"\n") == new.count(b"\r\n"):
+            if len(received) <= self._most and new.count(b"\n") == new.count(b"\r\n"):
                 return False
-            self._head = len(self.received)
+            self.head = len(received)
         else:
-            self._head = found + 4
-            self._body = _body_of(bytes(self.received[: found + 2]).lower())
+            self.head = found + 4
+            self.body = _body_of(bytes(received[: found + 2]).lower())
         self.arrived = time.monotonic()
         return True
 
@@ -120,15 +147,16 @@ class Connection:
         return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
-def _body_of(head: bytes) -> int | None:
-    """The length of the body after this head (in lower case); -1 if chunked, None if a thread must
-    read it."""
+def _body_of(head: bytes) -> int:
+    """The length of the body after this head (in lower case), CHUNKED or UNBUFFERED."""
     if b"\r\nexpect:" in head:
-        return None
+        return UNBUFFERED
     if b"\r\ntransfer-encoding:" in head:
-        return -1
+        return CHUNKED
     _, found, rest = head.partition(b"\r\ncontent-length:")
     length = rest.partition(b"\r\n")[0].strip(b" \t")
-    if not found or not length.isdigit() or len(length) > 19:
-        return 0 if len(length) <= 19 else None
-    return int(length) if int(length) <= BUFFERED_BYTES else None
+    if len(length) > 19:
+        return UNBUFFERED
+    if not found or not length.isdigit():
+        return 0
+    return int(length) if int(length) <= BUFFERED_BYTES else UNBUFFERED

@@ -1,27 +1,23 @@
-"""One request and its response, in a thread, by gunicorn's parser and WSGI environment over a
-non-blocking connection."""
+"""One request and its response, in a thread, over a non-blocking connection."""
 
 import contextlib
 import json
 import os
-import select
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from gunicorn.http import errors, wsgi
-from gunicorn.http.body import Body, LengthReader
-from gunicorn.http.message import Request
-from gunicorn.http.unreader import Unreader
+from gunicorn.http import errors
 
 from serving.arrival import ARRIVED
-from serving.connections import BUFFERED_BYTES, READ_BYTES, Connection
+from serving.connections import Connection
 from serving.head import ClientRequest
+from serving.reader import Reader
+from serving.repeated import RepeatedRequest, repeated_request
 from serving.response import ClientResponse
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Other errors of the parser become 400.
 STATUSES = {
     errors.LimitRequestLine: 414,
@@ -39,7 +35,7 @@ class ServingWorker(Protocol):
     log: Any
     wsgi: Callable[..., Any]
 
-    def stops_after(self, request: Request) -> bool: ...
+    def stops_after(self, request: Any) -> bool: ...
 
 
 class Exchange:
@@ -63,37 +59,44 @@ class Exchange:
         self._connection = connection
         self.stall_seconds = stall_seconds
         self.may_keep = may_keep
-        self._reader = Reader(connection, connection.arrived + body_seconds)
+        self._body_seconds = body_seconds
 
     def run(self) -> bool:
         """Serve the request; returns whether the connection can take another one."""
         connection, cfg = self._connection, self._worker.cfg
         connection.requests += 1
+        # gunicorn's hooks and access log get a request of gunicorn's.
+        repeated = None if cfg.watched else repeated_request(connection, cfg.longest_line)
+        if repeated is not None:
+            return self._respond(repeated, repeated.environ)
         try:
-            request = ClientRequest(cfg, self._reader, connection)
-            if request.version >= (1, 1) and not request.names_host:
-                raise errors.InvalidHeader("HOST")
+            reader = Reader(connection, connection.arrived + self._body_seconds)
+            request = ClientRequest(cfg, reader, connection)
         except (errors.ParseException, OSError, StopIteration) as error:
             self._refuse(error)
             return False
-        kept = self._respond(request)
-        connection.leave(self._reader.take_buffered())
+        kept = self._respond(request, request.make_environ())
+        request.leave()
         return kept
 
-    def _respond(self, request: ClientRequest) -> bool:
-        connection, worker = self._connection, self._worker
-        # gunicorn would send 100 Continue before the request is authorized.
-        self._reader.begin_body(expected=request._expected_100_continue)
-        request._expected_100_continue = False
-        response = ClientResponse(request, connection.sock, worker.cfg, connection, self)
-        environ = request.kept_environ() or self._new_environ(request)
-        environ[ARRIVED] = connection.arrived
+    def _respond(self, request: ClientRequest | RepeatedRequest, environ: dict[str, Any]) -> bool:
+        worker, cfg = self._worker, self._worker.cfg
+        response = ClientResponse(request, self._connection, self)
+        environ[ARRIVED] = self._connection.arrived
         if worker.stops_after(request):
             response.force_close()
-        began = time.monotonic()
+        began = time.monotonic() if cfg.watched else 0.0
         try:
-            worker.cfg.pre_request(worker, request)
-            _write_all(worker.wsgi(environ, response.start_response), response)
+            if cfg.watched:
+                cfg.pre_request(worker, request)
+            parts = worker.wsgi(environ, response.start_response)
+            try:
+                for part in parts:
+                    response.write(part)
+                response.close()
+            finally:
+                if hasattr(parts, "close"):
+                    parts.close()
         except OSError:
             return False  # the client disconnected or stalled
         except Exception:
@@ -102,26 +105,11 @@ class Exchange:
                 self._send_problem(500)
             return False
         finally:
-            taken = timedelta(seconds=time.monotonic() - began)
-            worker.log.access(response, request, environ, taken)
-            worker.cfg.post_request(worker, request, environ, response)
-        return not response.should_close()
-
-    def _new_environ(self, request: ClientRequest) -> dict[str, Any]:
-        connection = self._connection
-        _, environ = wsgi.create(
-            *(request, connection.sock, connection.client, connection.server, self._worker.cfg)
-        )
-        environ["wsgi.multithread"] = True
-        # It would write past ClientResponse, and nothing here sends early hints.
-        del environ["wsgi.early_hints"]
-        request.keep_environ(environ)
-        return cast("dict[str, Any]", environ)
-
-    def discard(self, body: Body) -> bool:
-        """Skip the rest of the body; False if it has not all arrived."""
-        self._connection.unread = not self._reader.skip(body)
-        return not self._connection.unread
+            if cfg.watched:
+                taken = timedelta(seconds=time.monotonic() - began)
+                worker.log.access(response, request, environ, taken)
+                cfg.post_request(worker, request, environ, response)
+        return not response.must_close
 
     def _refuse(self, error: BaseException) -> None:
         """Respond with the error's status. Logs its type only: the message repeats the request."""
@@ -141,60 +129,6 @@ class Exchange:
             os.write(self._connection.fd, problem(status))
 
 
-class Reader(Unreader):  # gunicorn has no types
-    """gunicorn's source of bytes: those received, then those that still arrive until `deadline`.
-
-    deadline: in seconds of time.monotonic(). Never waits for a head. A body that ends early raises,
-    so that a part is never processed as the whole.
-    """
-
-    def __init__(self, connection: Connection, deadline: float) -> None:
-        super().__init__()
-        self.buf.write(connection.received)
-        self._connection = connection
-        self._deadline = deadline
-        self._waits = False
-        self._expected = False
-
-    def begin_body(self, *, expected: bool) -> None:
-        """Wait for the client from now on. expected: it waits for 100 Continue first."""
-        self._waits, self._expected = True, expected
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Raises TimeoutError, or ConnectionError if the client sends no more."""
-        connection = self._connection
-        if self._waits and self._expected:
-            os.write(connection.fd, CONTINUE)
-        self._expected = False
-        while True:
-            try:
-                data = os.read(connection.fd, min(max(READ_BYTES, size_hint or 0), BUFFERED_BYTES))
-            except BlockingIOError:
-                left = self._deadline - time.monotonic()
-                if not self._waits or not connection.wait(select.POLLIN, left):
-                    raise TimeoutError("The request took too long to arrive.") from None
-                continue
-            if not data:
-                connection.ended = True
-                raise ConnectionAbortedError("The request ended early.")
-            if time.monotonic() > self._deadline:
-                raise TimeoutError("The request took too long to arrive.")
-            return data
-
-    def skip(self, body: Body) -> bool:
-        """Skip the bytes of `body` that have arrived; False if some are missing."""
-        if body.failed or self._expected:
-            return False
-        if type(body.reader) is LengthReader and not body.reader.length:
-            return True
-        self._waits = False
-        with contextlib.suppress(OSError, errors.ParseException):
-            for _ in range(BUFFERED_BYTES // READ_BYTES):
-                if not body.read(READ_BYTES):
-                    return True
-        return False
-
-
 def problem(status: int) -> bytes:
     """A complete response to a request that does not reach the application."""
     title = HTTPStatus(status).phrase
@@ -203,13 +137,3 @@ def problem(status: int) -> bytes:
         b"HTTP/1.1 %d %b\r\nConnection: close\r\nCache-Control: no-store\r\n"
         b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%b"
     ) % (status, title.encode(), len(body), body)
-
-
-def _write_all(parts: Any, response: ClientResponse) -> None:
-    try:
-        for part in parts:
-            response.write(part)
-        response.close()
-    finally:
-        if hasattr(parts, "close"):
-            parts.close()

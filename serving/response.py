@@ -4,17 +4,31 @@ import functools
 import os
 import select
 import time
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gunicorn import util
+from gunicorn import SERVER, util
 from gunicorn.http import wsgi
-from gunicorn.http.message import Request
 
 from serving.connections import Connection
 
 # A longer part is sent after the head: copying it would cost more than a system call.
 JOINED_BYTES = 65_536
+# The names of headers that are remembered as valid.
+MOST_NAMES = 256
+
+
+class AnsweredRequest(Protocol):
+    """The part of a request that its response uses."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def version(self) -> tuple[int, int]: ...
+
+    def should_close(self) -> bool: ...
+
+    def skip_body(self) -> bool: ...
 
 
 class ResponseOwner(Protocol):
@@ -24,8 +38,6 @@ class ResponseOwner(Protocol):
 
     def may_keep(self, size: int, /) -> bool: ...
 
-    def discard(self, body: Any) -> bool: ...
-
 
 class ClientResponse(wsgi.Response):  # gunicorn has no types
     """Writes to a non-blocking connection; all bytes pass _send().
@@ -33,48 +45,91 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
     The head is sent with the first part of the body, so that a short response is one packet.
     Keeps the connection open only if the request's body has arrived in full. Blocks for streams
     only: bytes of other responses that the client does not take are left to the main thread.
+
+    must_close: whether the connection ends after the response; final once the head is sent.
     """
 
-    def __init__(
-        self, req: Request, sock: Any, cfg: Any, connection: Connection, owner: ResponseOwner
-    ) -> None:
-        super().__init__(req, sock, cfg)
-        self.headers_sent: bool
+    # Of the class, because most responses change few of them.
+    status: str | None = None
+    headers_sent = False
+    must_close = False
+    chunked = False
+    upgrade = False
+    response_length: int | None = None
+    sent = 0
+    _omits_body = False
+
+    def __init__(self, req: AnsweredRequest, connection: Connection, owner: ResponseOwner) -> None:
+        self.req = req
         self._connection = connection
         self._owner = owner
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """As PEP 3333 specifies. gunicorn's method gets what the cheaper tests here do not show to
+        be valid."""
+        code = _plain_code(status) if self.status is None and not exc_info else 0
+        if not code or type(headers) is not list or not self._keep_plain(headers):
+            return self._start_by_gunicorn(status, headers, exc_info)
+        self.status = status
+        self.status_code = code
+        if code == 304 or self.req.method == "HEAD":
+            self._omits_body = True
+        if self.response_length is None:
+            self.chunked = self.is_chunked()
+        return self.write
+
+    def _keep_plain(self, headers: list[tuple[str, str]]) -> bool:
+        """Keep `headers` if all are valid as they are; else keep none, and return False."""
+        fields = values = ""
+        length: str | None = None
+        try:
+            for name, value in headers:
+                fields += _STARTS[name] + value + "\r\n"
+                values += value
+                if name == "Content-Length":
+                    length = value
+        except (KeyError, TypeError, ValueError):
+            return False
+        # gunicorn strips spaces around a value.
+        if not values.isascii() or not values.isprintable() or " \r\n" in fields or ":  " in fields:
+            return False
+        if length is not None:
+            if not length.isdigit():
+                return False
+            self.response_length = int(length)
+        self.headers = headers
+        self._fields = fields
+        return True
+
+    def _start_by_gunicorn(self, status: str, headers: Any, exc_info: Any) -> Any:
+        if self.status is None or exc_info:
+            self.headers = []
+            self.response_length = None
+        write = super().start_response(status, headers, exc_info)
+        if self.response_length is not None:
+            self.response_length = max(0, self.response_length)
+        self._fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
+        return write
+
+    def is_chunked(self) -> bool:
+        """Whether the length is neither declared nor ended by closing, and there is a body."""
+        ends_itself = self.response_length is not None or self._omits_body
+        return not ends_itself and self.req.version > (1, 0)
 
     def can_sendfile(self) -> bool:
         return False  # sendfile would wait for the client without a limit
 
-    def process_headers(self, headers: Sequence[tuple[str, str]]) -> None:
-        """Check and keep `headers`. gunicorn checks by regular expressions; here it gets only
-        what a cheaper test does not show to be valid."""
-        for name, value in headers:
-            if type(value) is str and value.isascii() and value.isprintable() and _is_plain(name):
-                self.headers.append((name, value.strip(" ")))
-            else:
-                super().process_headers([(name, value)])
-
-    def send_headers(self) -> None:
-        if not self.headers_sent:
-            self._send(self._head())
-
     def _head(self) -> bytes:
         """The head, which the caller must send."""
-        if not self.must_close and not self._owner.discard(self.req.body):
-            self.force_close()
-        connection = "close" if self.should_close() else "keep-alive"
-        major, minor = self.req.version
-        lines = [
-            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\n"
-            f"Date: {_date(int(time.time()))}\r\nConnection: {connection}"
-        ]
-        if self.chunked:
-            lines.append("Transfer-Encoding: chunked")
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        lines.append("\r\n")
+        if self.status is None:
+            raise AssertionError("The application did not call start_response.")
+        if not self.must_close and not self.req.skip_body():
+            self.must_close = True
+        self.must_close = closes = self.should_close()
+        beginning = _beginning(self.req.version, self.status, closes, int(time.time()))
+        coding = "Transfer-Encoding: chunked\r\n" if self.chunked else ""
         self.headers_sent = True
-        return "\r\n".join(lines).encode("latin-1")
+        return f"{beginning}{coding}{self._fields}\r\n".encode("latin-1")
 
     def write(self, data: bytes) -> None:
         """Send a part of the body, cut at the declared length, with the head if that is not sent.
@@ -99,16 +154,26 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
             self._send(head + data)
 
     def close(self) -> None:
-        self.send_headers()
+        if not self.headers_sent:
+            self._send(self._head())
         if self.chunked:
             self._send(b"0\r\n\r\n")
 
     def _send(self, data: bytes) -> None:
         """Raises TimeoutError if the client takes nothing of a stream for too long; OSError."""
-        connection, left = self._connection, memoryview(data)
+        connection = self._connection
         if connection.unsent:
             connection.unsent += data
             return
+        try:
+            sent = os.write(connection.fd, data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:])
+
+    def _send_rest(self, left: memoryview) -> None:
+        connection = self._connection
         while left:
             try:
                 left = left[os.write(connection.fd, left) :]
@@ -121,13 +186,39 @@ class ClientResponse(wsgi.Response):  # gunicorn has no types
                     raise TimeoutError("The client stopped reading the response.") from None
 
 
-@functools.lru_cache(maxsize=256)
-def _is_plain(name: str) -> bool:
-    """Whether `name` is a valid field name that has no meaning for the connection."""
-    valid = wsgi.TOKEN_RE.fullmatch(name) is not None
-    return valid and name.lower() != "content-length" and not util.is_hoppish(name)
+class _FieldStarts(dict[str, str]):
+    """The beginning of a header's line by the header's name.
+
+    Only for a valid name without a meaning for the connection; raises KeyError for any other.
+    """
+
+    def __missing__(self, name: str) -> str:
+        if not wsgi.TOKEN_RE.fullmatch(name) or util.is_hoppish(name):
+            raise KeyError(name)
+        # The one spelling that _keep_plain() looks for.
+        if name.lower() == "content-length" and name != "Content-Length":
+            raise KeyError(name)
+        if len(self) < MOST_NAMES:
+            self[name] = f"{name}: "
+        return f"{name}: "
 
 
-@functools.lru_cache(maxsize=2)
-def _date(second: int) -> str:
-    return str(util.http_date(second))
+_STARTS = _FieldStarts()
+
+
+@functools.lru_cache(maxsize=64)
+def _plain_code(status: str) -> int:
+    """The status code; 0 for an invalid status, and for one without a body or Content-Length."""
+    if not isinstance(status, str) or not wsgi.STATUS_RE.fullmatch(status):
+        return 0
+    code = int(status[:3])
+    return code if code >= 200 and code != 204 else 0
+
+
+@functools.lru_cache(maxsize=64)
+def _beginning(version: tuple[int, int], status: str, closes: bool, second: int) -> str:
+    """The head's lines that do not depend on the application, except for its status."""
+    return (
+        f"HTTP/{version[0]}.{version[1]} {status}\r\nServer: {SERVER}\r\n"
+        f"Date: {util.http_date(second)}\r\nConnection: {'close' if closes else 'keep-alive'}\r\n"
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from connection_manager import ConnectionManager
 from database.deadline import Deadline
 from database.errors import Unavailable
+from database.events import Checkout, Observation
 
 READ = ("web.get_customer", '{"CustomerID":123}')
 
@@ -74,9 +75,9 @@ def steady(manager: ConnectionManager, *, threads: int, seconds: float) -> Load:
     begun = threading.Event()
     stop = threading.Event()
 
-    def observe(event: str, seconds: float) -> None:
-        if event == "wait_seconds":
-            waits.append(seconds)
+    def observe(event: Observation) -> None:
+        if isinstance(event, Checkout):
+            waits.append(event.seconds)
 
     def call(mine: list[tuple[float, int]]) -> None:
         manager.call(*READ)
@@ -96,7 +97,7 @@ def steady(manager: ConnectionManager, *, threads: int, seconds: float) -> Load:
     for thread in crowd:
         thread.start()
     warm.wait()
-    manager._pool._observe = observe
+    manager._observe = observe
     with InvariantWatch(manager) as watch:
         begun.set()
         stop.wait(seconds)

@@ -19,7 +19,7 @@ class Holder(NamedTuple):
 
     @classmethod
     def current(cls) -> Holder:
-        """The caller of Pool.checkout(). Source lines are read only when the stack is formatted."""
+        """The caller of Pool.take(). Source lines are read only when the stack is formatted."""
         stack = traceback.StackSummary.extract(
             traceback.walk_stack(sys._getframe(2)), limit=16, lookup_lines=False
         )
@@ -40,7 +40,7 @@ class Slot(Generic[C]):
         self.generation = generation
         self.expires_at = expires_at
         self.since = since  # in use: of its checkout; idle: of its checkin
-        self.lease: weakref.ref[Lease[C]] | None = None  # None unless it is checked out
+        self.lease: weakref.ref[Lease[C]] | None = None  # None unless a lease holds it
         self.holder: Holder | None = None
         self.reported = False  # as a leak, during this checkout
 
@@ -81,7 +81,7 @@ class Lease(Generic[C]):
         slot, self._slot = self._slot, None
         self.connection = cast(C, None)
         if slot is not None:
-            slot.lease = slot.holder = None
+            slot.lease = None
         return slot
 
     def __enter__(self) -> Lease[C]:

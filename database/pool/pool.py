@@ -134,20 +134,37 @@ class Pool(Generic[C]):
         self._housekeeper: Housekeeper | None = None
         _pools.add(self)
 
+    def take(self, began: float, timeout: float | None = None) -> Slot[C]:
+        """A connection for a caller that ends its use in a `finally`, with give_back().
+
+        It costs less than checkout(), and its caller reports the wait and the usage itself.
+        began: the present moment on the pool's clock. Timeout and errors as in checkout().
+        """
+        state = self._state
+        with state.lock:
+            slot = state.take_idle(began, self._bypass_window)
+        if slot is None:
+            slot = self._acquire(began, timeout)
+        if self._records_holders:
+            slot.reported = False
+            slot.holder = Holder.current()
+        return slot
+
+    def give_back(self, slot: Slot[C], now: float, *, evict: bool = False) -> None:
+        """End a take(), exactly once. evict: close the connection and free its place."""
+        state = self._state
+        with state.lock:
+            retired = state.evict(slot, now) if evict else state.checkin(slot, now)
+        if retired:
+            self._close_retired(retired)
+
     def checkout(self, timeout: float | None = None) -> Lease[C]:
         """A lease, within `timeout` seconds (None: acquire_timeout; 0: an idle connection or none).
 
         Raises PoolTimeout, PoolQueueFull, PoolClosed, or the error of connect().
         """
         began = self._clock()
-        with self._state.lock:
-            slot = self._state.take_idle(began, self._bypass_window)
-        if slot is None:
-            slot = self._acquire(began, timeout)
-        lease = Lease(self, slot)
-        if self._records_holders:
-            slot.reported = False
-            slot.holder = Holder.current()
+        lease = Lease(self, self.take(began, timeout))
         if self._observe is not None:
             self._report("wait_seconds", self._clock() - began)
         return lease
@@ -161,10 +178,7 @@ class Pool(Generic[C]):
             if slot is None:
                 return
             used = now - slot.since
-            if evict:
-                retired = state.retire(slot, "evicted_total") + state.assign(now)
-            else:
-                retired = state.checkin(slot, now)
+            retired = state.evict(slot, now) if evict else state.checkin(slot, now)
         if retired:
             self._close_retired(retired)
         if self._observe is not None:
@@ -361,7 +375,7 @@ class Pool(Generic[C]):
             logger.debug("%r: ping failed", self, exc_info=True)
         except BaseException:
             with state.lock:
-                retired = state.retire(slot, "evicted_total") + state.assign(self._clock())
+                retired = state.evict(slot, self._clock())
             self._close_retired(retired)
             raise
         with state.lock:

@@ -116,7 +116,8 @@ class PoolState(Generic[C]):
         if not idle or now >= idle[-1].expires_at or now - idle[-1].since > bypass_window:
             return None
         slot = idle.pop()
-        self.checked_out(slot, now)
+        slot.since = now
+        self.totals["checkouts_total"] += 1
         return slot
 
     def checked_out(self, slot: Slot[C], now: float) -> None:
@@ -163,6 +164,7 @@ class PoolState(Generic[C]):
 
     def checkin(self, slot: Slot[C], now: float) -> list[Slot[C]]:
         """Make a healthy connection available again, or retire it if its time is over."""
+        slot.holder = None
         if slot.generation != self.generation:
             reason = "closed_total" if self.closed else "invalidated_total"
         elif now >= slot.expires_at:
@@ -172,6 +174,10 @@ class PoolState(Generic[C]):
             self.idle.append(slot)
             return self.assign(now) if self.waiters else []
         return self.retire(slot, reason) + self.assign(now)
+
+    def evict(self, slot: Slot[C], now: float) -> list[Slot[C]]:
+        """Retire a connection in use, and serve the queue with its place."""
+        return self.retire(slot, "evicted_total") + self.assign(now)
 
     def retire(self, slot: Slot[C], reason: str) -> list[Slot[C]]:
         """Disown a connection that is not idle; `reason`: the total that counts it."""

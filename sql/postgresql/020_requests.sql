@@ -12,9 +12,11 @@ CREATE INDEX IF NOT EXISTS "IX_web_requests_CreatedAt" ON web.requests ("Created
 
 -- The stored response of a repeated key; "Replayed" is NULL for a new key. Until the end of the
 -- transaction, a concurrent request with the same key waits here.
+-- Without enable_seqscan = off, a session that first called this while VACUUM had found the table
+-- empty would keep a plan that reads the whole table.
 CREATE OR REPLACE FUNCTION web.replay(
     p_request jsonb, OUT "Json" text, OUT "ETag" text, OUT "Replayed" integer)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     v_digest text;
 BEGIN
@@ -47,7 +49,8 @@ END $$;
 -- Raises KEY02 unless the key of a write after p_since is stored here: a replica that lacks the
 -- write does not run the read behind it in the same message.
 CREATE OR REPLACE PROCEDURE web.require_request(p_key text, p_since timestamptz)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM web.requests AS r
                     WHERE r."RequestKey" = p_key AND r."CreatedAt" > p_since) THEN

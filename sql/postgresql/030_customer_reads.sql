@@ -21,8 +21,10 @@ LANGUAGE sql STABLE AS $$
                'Delivery',     web.delivery(c)))::text
 $$;
 
+-- STABLE as convert_to(): declared IMMUTABLE it would not be inlined, and be planned in every
+-- transaction.
 CREATE OR REPLACE FUNCTION web.etag(p_json text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT AS $$
+LANGUAGE sql STABLE AS $$
     SELECT left(encode(sha256(convert_to(p_json, 'UTF8')), 'hex'), 32)
 $$;
 

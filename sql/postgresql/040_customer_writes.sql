@@ -1,7 +1,8 @@
 -- Each write is one transaction: look the key up, check If-Match, write, store the response, return
 -- it.
 
--- The customer to change, locked; no row if it does not exist.
+-- Where the request has If-Match: locks the customer and refuses the request if the tag differs.
+-- Without it the write's own statement locks the row, and a call of this costs as much as the write.
 CREATE OR REPLACE FUNCTION web.lock_customer(p jsonb) RETURNS SETOF sales.customers
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -54,13 +55,16 @@ CREATE OR REPLACE FUNCTION web.put_customer(
     p_json text, OUT "Json" text, OUT "ETag" text, OUT "Replayed" integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    p jsonb := p_json::jsonb;
+    p          jsonb := p_json::jsonb;
+    v_customer sales.customers;
 BEGIN
     SELECT * INTO "Json", "ETag", "Replayed" FROM web.replay(p -> '_request');
     IF "Replayed" = 1 THEN
         RETURN;
     END IF;
-    "Json" := '[' || web.customer_json(web.insert_customer(p)) || ']';
+    -- In two steps: customer_json() is inlined for a variable, not for a call.
+    v_customer := web.insert_customer(p);
+    "Json" := '[' || web.customer_json(v_customer) || ']';
     "ETag" := web.etag("Json");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", "ETag");
@@ -70,9 +74,10 @@ CREATE OR REPLACE FUNCTION web.put_customers(
     p_json text, OUT "Json" text, OUT "Replayed" integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    p       jsonb  := p_json::jsonb;
-    v_items text[] := '{}';
-    v_item  record;
+    p          jsonb  := p_json::jsonb;
+    v_items    text[] := '{}';
+    v_item     record;
+    v_customer sales.customers;
 BEGIN
     SELECT r."Json", r."Replayed" INTO "Json", "Replayed" FROM web.replay(p -> '_request') r;
     IF "Replayed" = 1 THEN
@@ -81,7 +86,8 @@ BEGIN
     FOR v_item IN SELECT e.value AS customer, e.ordinality - 1 AS index
                     FROM jsonb_array_elements(p -> 'Customers') WITH ORDINALITY e LOOP
         BEGIN
-            v_items := v_items || web.customer_json(web.insert_customer(v_item.customer));
+            v_customer := web.insert_customer(v_item.customer);
+            v_items := v_items || web.customer_json(v_customer);
         EXCEPTION WHEN unique_violation THEN
             RAISE EXCEPTION USING ERRCODE = 'PT409',
                 MESSAGE = format('Customers[%s]: a customer of this name exists.', v_item.index);
@@ -96,16 +102,14 @@ CREATE OR REPLACE FUNCTION web.replace_customer(
     p_json text, OUT "Json" text, OUT "ETag" text, OUT "Replayed" integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    p          jsonb := p_json::jsonb;
-    v_customer sales.customers;
+    p jsonb := p_json::jsonb;
 BEGIN
     SELECT * INTO "Json", "ETag", "Replayed" FROM web.replay(p -> '_request');
     IF "Replayed" = 1 THEN
         RETURN;
     END IF;
-    SELECT * INTO v_customer FROM web.lock_customer(p);
-    IF NOT FOUND THEN
-        RETURN;
+    IF p #>> '{_request,if_match}' IS NOT NULL THEN
+        PERFORM web.lock_customer(p);
     END IF;
     UPDATE sales.customers c
        SET "CustomerName"         = p ->> 'CustomerName',
@@ -115,8 +119,11 @@ BEGIN
            "DeliveryAddressLine1" = nullif(p #>> '{Delivery,AddressLine1}', ''),
            "DeliveryAddressLine2" = nullif(p #>> '{Delivery,AddressLine2}', ''),
            "DeliveryPostalCode"   = nullif(p #>> '{Delivery,PostalCode}', '')
-     WHERE c."CustomerID" = v_customer."CustomerID"
+     WHERE c."CustomerID" = (p ->> 'CustomerID')::int
     RETURNING '[' || web.customer_json(c) || ']' INTO "Json";
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     "ETag" := web.etag("Json");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", "ETag");
@@ -137,15 +144,13 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     p          jsonb := p_json::jsonb;
     v_delivery jsonb := '{}';
-    v          sales.customers;
 BEGIN
     SELECT * INTO "Json", "ETag", "Replayed" FROM web.replay(p -> '_request');
     IF "Replayed" = 1 THEN
         RETURN;
     END IF;
-    SELECT * INTO v FROM web.lock_customer(p);
-    IF NOT FOUND THEN
-        RETURN;
+    IF p #>> '{_request,if_match}' IS NOT NULL THEN
+        PERFORM web.lock_customer(p);
     END IF;
     IF jsonb_typeof(p -> 'Delivery') = 'null' THEN
         v_delivery := '{"AddressLine1":null,"AddressLine2":null,"PostalCode":null}';
@@ -153,15 +158,18 @@ BEGIN
         v_delivery := p -> 'Delivery';
     END IF;
     UPDATE sales.customers c
-       SET "CustomerName"         = web.patched(p, 'CustomerName', v."CustomerName"),
-           "PhoneNumber"          = web.patched(p, 'PhoneNumber', v."PhoneNumber"),
-           "FaxNumber"            = web.patched(p, 'FaxNumber', v."FaxNumber"),
-           "WebsiteURL"           = web.patched(p, 'WebsiteURL', v."WebsiteURL"),
-           "DeliveryAddressLine1" = web.patched(v_delivery, 'AddressLine1', v."DeliveryAddressLine1"),
-           "DeliveryAddressLine2" = web.patched(v_delivery, 'AddressLine2', v."DeliveryAddressLine2"),
-           "DeliveryPostalCode"   = web.patched(v_delivery, 'PostalCode', v."DeliveryPostalCode")
-     WHERE c."CustomerID" = v."CustomerID"
+       SET "CustomerName"         = web.patched(p, 'CustomerName', c."CustomerName"),
+           "PhoneNumber"          = web.patched(p, 'PhoneNumber', c."PhoneNumber"),
+           "FaxNumber"            = web.patched(p, 'FaxNumber', c."FaxNumber"),
+           "WebsiteURL"           = web.patched(p, 'WebsiteURL', c."WebsiteURL"),
+           "DeliveryAddressLine1" = web.patched(v_delivery, 'AddressLine1', c."DeliveryAddressLine1"),
+           "DeliveryAddressLine2" = web.patched(v_delivery, 'AddressLine2', c."DeliveryAddressLine2"),
+           "DeliveryPostalCode"   = web.patched(v_delivery, 'PostalCode', c."DeliveryPostalCode")
+     WHERE c."CustomerID" = (p ->> 'CustomerID')::int
     RETURNING '[' || web.customer_json(c) || ']' INTO "Json";
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
     "ETag" := web.etag("Json");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", "ETag");
@@ -174,19 +182,20 @@ CREATE OR REPLACE FUNCTION web.delete_customer(
     p_json text, OUT "Json" text, OUT "Replayed" integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    p          jsonb := p_json::jsonb;
-    v_customer sales.customers;
+    p jsonb := p_json::jsonb;
 BEGIN
     SELECT r."Json", r."Replayed" INTO "Json", "Replayed" FROM web.replay(p -> '_request') r;
     IF "Replayed" = 1 THEN
         RETURN;
     END IF;
-    SELECT * INTO v_customer FROM web.lock_customer(p);
+    IF p #>> '{_request,if_match}' IS NOT NULL THEN
+        PERFORM web.lock_customer(p);
+    END IF;
+    DELETE FROM sales.customers c WHERE c."CustomerID" = (p ->> 'CustomerID')::int
+    RETURNING format('[{"CustomerID":%s}]', c."CustomerID") INTO "Json";
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    DELETE FROM sales.customers c WHERE c."CustomerID" = v_customer."CustomerID";
-    "Json" := format('[{"CustomerID":%s}]', v_customer."CustomerID");
     "Replayed" := 0;
     PERFORM web.remember(p -> '_request', "Json", NULL);
 END $$;

@@ -75,7 +75,7 @@ def test_expired_keys_are_deleted_and_others_stay(limited, manager, engine, capl
     cleaned = []
 
     class Watched(KeyCleaner):
-        def _clean(self, manager, name, delete):
+        def _start(self, name, delete):
             cleaned.append((name, delete()))
 
     Watched(hours=1).after_catalog_write(manager)
@@ -90,8 +90,8 @@ def test_keys_are_deleted_in_the_background_once_an_hour_and_per_database(manage
     done = []
 
     class Recorded(KeyCleaner):
-        def _start(self, run):
-            done.append(run)
+        def _start(self, name, delete):
+            done.append(name)
 
     cleaner = Recorded(hours=1)
     for _ in range(3):

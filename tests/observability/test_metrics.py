@@ -13,7 +13,14 @@ from connection_manager import ConnectionManager
 from database.connect.tokens import CredentialToken
 from database.deadline import Deadline
 from database.errors import Unavailable
-from database.events import CircuitBreakerOpened, Connect, Retry, SharedRead, TokenRequested
+from database.events import (
+    CircuitBreakerOpened,
+    Connect,
+    Retry,
+    SharedRead,
+    TokenRequested,
+    Usage,
+)
 from database.pool import PoolTimeout
 from observability.batched import BATCH, BatchedHistogram
 from observability.metrics import Metrics
@@ -101,13 +108,15 @@ def test_a_batched_histogram_equals_a_plain_one():
     registry = CollectorRegistry()
     bounds = (0.1, 0.5, 1.0)
     single = Histogram("single", "", registry=registry, buckets=bounds)
-    batched = Histogram("batched", "", registry=registry, buckets=bounds)
+    batched = Histogram("batched", "", ["database"], registry=registry, buckets=bounds)
     batch = BatchedHistogram(batched)
     amounts = [0.0, 0.1, 0.1000001, 0.5, 0.75, 1.0, 1.5, 30.0] * (BATCH // 4)
 
     def observe_all() -> None:
         for amount in amounts:
-            batch.observe(amount)
+            batch.pending.append(Usage("WWIF", amount))
+            if len(batch.pending) > BATCH:
+                batch.flush()
 
     threads = [threading.Thread(target=observe_all) for _ in range(4)]
     for thread in threads:

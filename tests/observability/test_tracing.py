@@ -138,7 +138,6 @@ def test_a_retried_call_has_an_attempt_for_each_try(exporter):
         for _ in range(2):
             body = observer.around(app)({"REQUEST_METHOD": "GET"}, lambda *_: None)
             assert b"".join(body)
-            body.close()
             proxy.cut_all()
         manager.close()
     spans = exporter.get_finished_spans()

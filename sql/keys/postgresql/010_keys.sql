@@ -31,18 +31,23 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
       FROM procedures_api.requests AS r WHERE r.request_key = p_key
 $$;
 
+-- In PL/pgSQL, which keeps the plan; and with enable_seqscan = off, because a plan made while VACUUM
+-- had found the table empty would read the whole table.
 CREATE OR REPLACE FUNCTION procedures_api.keep_response(
     p_key text, p_status integer, p_headers text, p_response text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
+BEGIN
     UPDATE procedures_api.requests SET status = p_status, headers = p_headers, response = p_response
-     WHERE request_key = p_key
-$$;
+     WHERE request_key = p_key;
+END $$;
 
 -- Raises KEY02 unless the key of a write after p_since is stored here. In front of a read on a
 -- replica: nothing after it in the same message runs, if the replica lacks the write. A procedure,
 -- because CALL sends no result, which costs less than a function's.
 CREATE OR REPLACE PROCEDURE procedures_api.require_key(p_key text, p_since timestamptz)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM procedures_api.requests AS r
                     WHERE r.request_key = p_key AND r.created_at > p_since) THEN
