@@ -16,11 +16,12 @@ def if_match() -> str | None:
     invalid-header for anything but one strong tag.
     """
     context = request_context()
-    request = context.request
-    given = request.environ.get("HTTP_IF_MATCH")
-    if given is None and context.app.config["REQUIRE_IF_MATCH"] and request.view_args:
-        raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
-    if given is None or given == "*":
+    given = context.request.environ.get("HTTP_IF_MATCH")
+    if given is None:
+        if context.app.config["REQUIRE_IF_MATCH"] and context.request.view_args:
+            raise Problem("precondition-required", "Send If-Match with the ETag of the row.")
+        return None
+    if given == "*":
         return None
     matched = ENTITY_TAG.fullmatch(given.strip())
     if matched is None:
