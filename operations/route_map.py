@@ -40,7 +40,7 @@ class Route(NamedTuple):
         return values
 
 
-Methods = dict[str, Route | None]  # None: several routes, which differ in their numbers
+Methods = dict[str, Route | None]  # None: several routes, of which Werkzeug chooses
 # The places of the variables, and the routes with these places by key.
 Table = tuple[tuple[int, ...], dict[str, Methods]]
 
@@ -70,8 +70,7 @@ class Index:
     def _add(self, route: Route) -> None:
         methods = self._table(route).setdefault(route.key, {})
         for method in route.rule.methods or ():
-            first = methods.setdefault(method, route)
-            if first is None or _numbers(first) != _numbers(route):
+            if methods.setdefault(method, route) is not route:
                 methods[method] = None
                 self.complete = False
 
@@ -107,10 +106,9 @@ class RouteMap(Map):
         """The rule and its values, as MapAdapter.match() returns them; None if it must decide."""
         index = self._index or self.index
         methods = index.by_path.get(path)
-        if methods is not None:
-            route = methods.get(method)
-            if route is not None:
-                return route.rule, {}
+        if methods is not None and method in methods:
+            route = methods[method]
+            return None if route is None else (route.rule, {})
         segments = path.split("/")
         for places, table in index.by_size.get(len(segments), ()):
             key = segments.copy()
@@ -168,7 +166,3 @@ def _may_meet(route: Route, other: Rule) -> bool:
     # The last one is the beginning of a segment.
     pairs = zip(route.key.split("/"), text.split("/")[:-1], strict=False)
     return all(n in places or mine == its for n, (mine, its) in enumerate(pairs))
-
-
-def _numbers(route: Route) -> list[bool]:
-    return [is_number for _, _, is_number in route.variables]

@@ -108,7 +108,7 @@ class AppContext(ctx.AppContext):
 
     def __init__(self, app: flask.Flask) -> None:
         self.app = app
-        self.g = Globals()
+        self.g = app.app_ctx_globals_class()  # type: ignore[assignment]
         self._cv_tokens = []
 
     def push(self) -> None:
@@ -173,7 +173,8 @@ class RequestContext(ctx.RequestContext):
                 self._session = interface.open_session(app, self.request)
                 if self._session is None:
                     self._session = interface.make_null_session(app)
-        app.match_request(self)
+        if len(self._cv_tokens) == 1:  # stream_with_context() pushes it again
+            app.match_request(self)
 
     def pop(self, exc: BaseException | None = ctx._sentinel) -> None:  # type: ignore[assignment]
         tokens, app = self._cv_tokens, self.app

@@ -127,6 +127,8 @@ def limit_rate(app: Flask, limits: str, storage: str = "") -> Callable[[], None]
         application_limits=[limits],
         storage_uri=storage or "memory://",
         strategy="sliding-window-counter",
+        # The extension counts no request without an endpoint, and routes of a catalog have none.
+        request_identifier=lambda: request.endpoint or "catalog",
         **shared,
     )
     limiter.request_filter(lambda: group_of_request() is None)

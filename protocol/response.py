@@ -4,6 +4,7 @@ Everything else, such as a stream, an odd status or an answer to HEAD, goes thro
 Response, which this one extends.
 """
 
+import re
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ BODILESS = frozenset((*range(100, 200), 204, 304))
 REWRITTEN = frozenset(("location", "content-location"))
 # Media types without a charset parameter.
 PLAIN_TYPES = frozenset((None, "application/json", "application/problem+json"))
+# A path that Werkzeug leaves as it is.
+PLAIN = re.compile(r"(/[A-Za-z0-9_-]+)+")
 _NAME = itemgetter(0)
 
 
@@ -70,7 +73,7 @@ class Response(flask.Response):
             names = self.header_names()
             if (
                 "content-length" in names
-                and REWRITTEN.isdisjoint(names)
+                and (REWRITTEN.isdisjoint(names) or self._has_plain_location(names))
                 and self._status_code not in BODILESS
                 and environ["REQUEST_METHOD"] != "HEAD"
                 and not self._on_close
@@ -78,6 +81,14 @@ class Response(flask.Response):
                 start_response(self._status, self.headers._list)
                 return body
         return super().__call__(environ, start_response)
+
+    def _has_plain_location(self, names: set[str]) -> bool:
+        """Whether Location is the only header that Werkzeug would look at, and stays as it is."""
+        if "content-location" in names:
+            return False
+        given = [pair for pair in self.headers if pair[0].lower() == "location"]
+        ((name, value), *more) = given
+        return name == "Location" and not more and PLAIN.fullmatch(value) is not None
 
 
 def _pairs(headers: Any, content_type: str | None) -> list[tuple[str, str]] | None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn, TypeVar, get_origin
 
-from flask import request
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from catalog.binding import NO_BODY
 from protocol import request_body
+from protocol.context import request_context
 from protocol.fault_sentences import UNKNOWN, sentence
 from protocol.problems import MOST_FAULTS, Problem
 
@@ -185,15 +185,19 @@ def query(model: type[M]) -> M:
 
     Raises Problem invalid-query with every fault.
     """
-    lists = _list_names(model)
-    given = {name: ",".join(values) for name, values in request.args.lists()}
-    repeated = [n for n, values in request.args.lists() if len(values) > 1 and n not in lists]
-    if repeated:
-        raise Problem(
-            "invalid-query",
-            "The query repeats parameters.",
-            errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
-        )
+    given: dict[str, str] = {}
+    current = request_context().request
+    if current.environ.get("QUERY_STRING"):
+        lists = _list_names(model)
+        parameters = list(current.args.lists())
+        repeated = [name for name, texts in parameters if len(texts) > 1 and name not in lists]
+        if repeated:
+            raise Problem(
+                "invalid-query",
+                "The query repeats parameters.",
+                errors=[{"parameter": name, "detail": "is given twice"} for name in repeated],
+            )
+        given = {name: ",".join(texts) for name, texts in parameters}
     try:
         return model.model_validate(given)
     except ValidationError as error:

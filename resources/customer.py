@@ -51,9 +51,9 @@ class Customer(ProcedureResource):
         answer = or_404(self.read({"CustomerID": customer_id}), "such customer")
         response = json_response(answer)
         # Only if needed: make_conditional also parses dates and ranges, which doubles the time.
-        request = request_context().request
-        if "HTTP_IF_NONE_MATCH" in request.environ:
-            response.make_conditional(request)
+        current = request_context().request
+        if "HTTP_IF_NONE_MATCH" in current.environ:
+            response.make_conditional(current)
         return response
 
     @operation(list[CustomerAnswer], tagged=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import mcp_types
 import orjson
-from flask import Response, current_app, request
+from flask import current_app, request
 from flask_restful import Resource
 from mcp_types.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND
 
@@ -16,6 +16,7 @@ from operations.openapi import TITLE, VERSION
 from operations.tools import LiveTools
 from protocol.authorization import opens
 from protocol.formats import JSON
+from protocol.response import Response
 from protocol.rpc_messages import (
     HANDSHAKE_VERSIONS,
     VERSIONS,

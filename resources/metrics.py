@@ -1,9 +1,10 @@
 """Metrics for Prometheus."""
 
-from flask import Response, current_app, request
+from flask import current_app, request
 from flask_restful import Resource
 
 from operations.operation import operation
+from protocol.response import Response
 
 TEXT = "text/plain"
 OPEN_METRICS = "application/openmetrics-text"

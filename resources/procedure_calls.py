@@ -17,7 +17,7 @@ from database.errors import DatabaseError, Kind
 from database.statement import ResultSet, Statement
 from operations.result_body import ContractBreach, ResultBody, result_body
 from protocol.authorization import caller_claims
-from protocol.context import app_context
+from protocol.context import app_context, request_context
 from protocol.formats import JSON
 from protocol.problems import Problem
 from protocol.response import Response
@@ -30,15 +30,12 @@ ENTITY_TAG = re.compile(r"[\x21\x23-\x7e\x80-\xff]*")
 
 
 class Call(NamedTuple):
-    """An operation with the values of one request by parameter name, and its database."""
+    """An operation with the values of one request by parameter name, its procedure and database."""
 
     operation: Operation
+    procedure: Procedure
     values: Mapping[str, Any]
     manager: ConnectionManager
-
-    @property
-    def procedure(self) -> Procedure:
-        return self.operation.called
 
     def statement(self, key: RequestKey | None = None) -> Statement:
         return statements.call(self.procedure, self.values, key=key, rows_as_json=True)
@@ -108,8 +105,10 @@ def _response(operation: Operation, found: ResultBody) -> Response:
         del response.headers["Content-Type"]
     else:
         response = Response(found.body, status, headers, mimetype=JSON)
-    if operation.method == "GET" and "HTTP_IF_NONE_MATCH" in request.environ:
-        response.make_conditional(request)
+    if operation.method == "GET":
+        request = request_context().request
+        if "HTTP_IF_NONE_MATCH" in request.environ:
+            response.make_conditional(request)
     return response
 
 

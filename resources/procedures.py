@@ -14,7 +14,7 @@ from catalog.operation import Operation
 from database.errors import DatabaseError
 from operations.catalog_routes import Match
 from protocol import validation
-from protocol.context import app_context
+from protocol.context import app_context, request_context
 from protocol.formats import ARROW, CSV, JSON, NDJSON, wanted_format
 from protocol.problems import Problem
 from resources.procedure_calls import Call
@@ -58,8 +58,9 @@ def serve(match: Match) -> Response:
     bound = bind(operation, match.path, query, body)
     if bound.faults:
         raise _refused(bound.faults)
-    manager = app_context().app.extensions["databases"].manager(operation.called.database)
-    call = Call(operation, bound.values, manager)
+    procedure = operation.called
+    manager = app_context().app.extensions["databases"].manager(procedure.database)
+    call = Call(operation, procedure, bound.values, manager)
     if not operation.reads:
         return write_response(call)
     if streams(operation):
@@ -86,8 +87,11 @@ def _media_type(operation: Operation) -> tuple[str, list[tuple[str, str]]]:
 
     A parameter of the procedure that is named format is the procedure's own.
     """
-    query = list(request.args.items(multi=True)) if request.query_string else []
-    if operation.method != "GET":
+    request = request_context().request
+    query: list[tuple[str, str]] = []
+    if request.environ.get("QUERY_STRING"):
+        query = list(request.args.items(multi=True))
+    if operation.method != "GET" or (not query and "HTTP_ACCEPT" not in request.environ):
         return JSON, query
     named = [text for name, text in query if name == "format"]
     if any(p.folded == "format" for p in operation.query):

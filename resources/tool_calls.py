@@ -16,9 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import orjson
 from flask import Request, Response, current_app, g, request
-from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
-from werkzeug.routing import MapAdapter
 
 from catalog.operation import IN_BRACES, Operation
 from database.events import ToolCall
@@ -26,8 +24,10 @@ from observability.observer import Observer
 from observability.request import request_record
 from operations.catalog_routes import Match
 from operations.openapi import Declared
+from operations.route_map import RouteMap
 from operations.tools import HEADERS, Tool
 from protocol.authorization import MCP, require
+from protocol.context import RequestContext, request_context
 from protocol.formats import JSON
 from protocol.problems import Problem, instance, problem_of
 from protocol.request_deadline import deadline_of
@@ -74,13 +74,13 @@ def _call(tool: Tool, arguments: Mapping[str, Any]) -> tuple[int, Result]:
         return 400, _failed(str(refused))
     # The internal request becomes the current one, in the context of the request for the tool. A
     # context of its own would repeat what that request has passed, and would cost more.
-    context = request_ctx._get_current_object()  # type: ignore[attr-defined]
-    own: Any = g._get_current_object()
+    context = request_context()
+    own: Any = context.g
     outer, deadline = context.request, own.deadline
     try:
-        context.request = _request(tool, environ, context.url_adapter)
+        context.request = _request(tool, environ, context)
         own.deadline = deadline_of(
-            current_app.config, tool.route, environ, arrived=environ.get(ARRIVED)
+            context.app.config, tool.route, environ, arrived=environ.get(ARRIVED)
         )
         if isinstance(tool.source, Operation):
             own.match = Match(tool.source, environ[PATH])
@@ -105,13 +105,18 @@ def _problem(error: Exception) -> Problem:
     return problem_of(error)
 
 
-def _request(tool: Tool, environ: dict[str, Any], adapter: MapAdapter) -> Request:
+def _request(tool: Tool, environ: dict[str, Any], context: RequestContext) -> Request:
     """The internal request, matched. Raises what a request with such a path gets."""
     made: Request = current_app.request_class(environ)
     if isinstance(tool.source, Declared):
         path = environ["PATH_INFO"].encode("latin-1").decode()
-        made.url_rule, texts = adapter.match(path, tool.method, return_rule=True)
-        made.view_args = dict(texts)
+        routes: RouteMap = context.app.url_map  # type: ignore[assignment]
+        found = routes.find(path, tool.method)
+        if found is None:
+            assert context.url_adapter is not None
+            rule, texts = context.url_adapter.match(path, tool.method, return_rule=True)
+            found = rule, dict(texts)
+        made.url_rule, made.view_args = found
         if made.url_rule.rule != tool.source.rule:
             raise NotFound
     return made

@@ -61,6 +61,15 @@ def test_without_a_rate_limit_nothing_is_counted(make: Make):
     assert set(statuses(app, 300)) == {404}
 
 
+@pytest.mark.parametrize("path", ["/a-route-of-a-catalog", "/taxidata/20/"])
+def test_requests_without_a_python_resource_are_counted(make: Make, path):
+    app = make(RATE_LIMIT="2 per minute")
+    client = app.test_client()
+    statuses = [client.get(path).status_code for _ in range(4)]
+    assert 429 not in statuses[:2]
+    assert statuses[2:] == [429, 429]
+
+
 def test_open_routes_are_not_counted(make: Make):
     client = make(RATE_LIMIT="1 per hour").test_client()
     assert [client.get("/health/live").status_code for _ in range(5)] == [200] * 5

@@ -14,7 +14,9 @@ BODIES = ("", "text", "é", b"bytes", b"", None, ["a", "b"], [b"a"], [], bytearr
 STATUSES = (None, 200, 201, 204, 304, 404, 599, 799, 100, HTTPStatus.CREATED, "200 Fine", "404", 0)
 HEADERS = (
     *(None, {}, {"ETag": '"a"'}, {"content-type": "text/csv"}, {"Content-Length": "1"}),
-    *({"Location": "/é"}, {"Content-Location": "/ü"}, {"X": 5}, {"X": ["a", "b"]}, [("A", "b")]),
+    *({"Location": "/é"}, {"Location": "/a/5"}, {"location": "/a"}, {"Location": "/a/../b"}),
+    *({"Location": "/a", "location": "/b"}, {"Location": "/a", "Content-Location": "/é"}),
+    *({"Content-Location": "/ü"}, {"X": 5}, {"X": ["a", "b"]}, [("A", "b")]),
     *(Headers({"A": "b"}), {"A": "b\nC: d"}, {"A": "b\rc"}, {"Content-Type": "a/b", "E": "f"}),
 )
 TYPES = (

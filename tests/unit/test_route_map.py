@@ -79,6 +79,10 @@ def test_overlapping_routes_are_found_as_werkzeug_finds_them(strict):
         Rule("/<x>/<y>/c", endpoint=7, methods=["GET", "POST"]),
         Rule("/<x>/b/<z>", endpoint=8, methods=["GET"]),
         Rule("/a/<int:x>/<y>", endpoint=9, methods=["GET"]),
+        Rule("/c", endpoint=3, methods=["GET"]),
+        Rule("/c", endpoint=2, methods=["GET"]),
+        Rule("/c/<y>", endpoint=4, methods=["GET"]),
+        Rule("/c/<x>", endpoint=3, methods=["GET", "POST"]),
         strict_slashes=strict,
     )
     assert check(routes, paths_of()) > 100
