@@ -68,7 +68,8 @@ class ProcedureResource(Resource):
             request_part += f',"if_match":{canonical(tag)}'
         separator = "," if document else ""
         keyed = f'{text[:-1]}{separator}"_request":{{{request_part}}}}}'
-        manager = self._manager()
+        databases: Databases = context.app.extensions["databases"]
+        manager = databases.manager(self.database)
         deadline = context.g.deadline
         call = partial(manager.call, procedure, keyed, caller=caller_claims(), deadline=deadline)
         try:
@@ -80,7 +81,7 @@ class ProcedureResource(Resource):
             # engine that does not make the second one wait. The second call then replays that
             # response; a genuine conflict is raised again.
             answer = call()
-        extensions["key_cleaner"].after_write(manager)
+        context.app.extensions["key_cleaner"].after_write(manager)
         if databases.has_replicas(self.database):
             give_token(self.database, "s", key)
         return answer
@@ -98,10 +99,6 @@ class ProcedureResource(Resource):
             .begin(lambda: reads.stream(self.procedure, text, caller=caller, deadline=deadline))
         )
         return streamed(rows, media_type, fields)
-
-    def _manager(self) -> ConnectionManager:
-        databases: Databases = app_context().app.extensions["databases"]
-        return databases.manager(self.database)
 
 
 def reads_of(database: str) -> ConnectionManager | Reads:

@@ -5,12 +5,12 @@ import logging
 from typing import Any
 
 from flask import Response, current_app, request
-from flask.globals import _cv_app
 
 from catalog import statements
 from catalog.statements import KEY_KNOWN, REPLAY_COLUMN, RequestKey
 from database.errors import DatabaseError
 from protocol.consistency import give_token
+from protocol.context import app_context
 from protocol.formats import JSON
 from protocol.idempotency import canonical, digest, idempotency_key, key_of_caller
 from protocol.problems import Problem
@@ -68,7 +68,7 @@ def _digestible(value: Any) -> Any:
 
 def _keep(call: Call, key: RequestKey, response: Response) -> None:
     """Store the response of a write that is committed, before it is sent."""
-    app = _cv_app.get().app
+    app = app_context().app
     body = response.get_data()
     fits = len(body) <= app.config["MAX_STORED_RESPONSE_BYTES"]
     # Werkzeug's own look-up of a header that is missing raises and catches an exception.
