@@ -34,7 +34,7 @@ RESULTS = Path(__file__).with_name("results")
 STREAM_ROWS = 1_000_000
 QUICK_STREAM_ROWS = 100_000
 PARTS = ("figures", "ceilings", "streams", "growth")
-TUNING_ROUNDS = 3
+TUNING_ROUNDS = 5
 BY_DEFAULT = [c.name for c in CONTESTANTS if c.by_default]
 
 
@@ -152,12 +152,16 @@ def fastest(
             workload = TUNED_BY[work]
             for form in forms:
                 warm(servers[form], workload, connections=16, tag="tune")
+            order = list(forms)
             for _ in range(TUNING_ROUNDS):
-                for form in forms:
+                for form in order:
                     figure = measure(
                         servers[form], workload, database, connections=16, seconds=1.0, tag="tune"
                     )
                     rates.setdefault((work, form), []).append(figure.rate)
+                order.append(order.pop(0))
+                if workload.writes:
+                    database.forget_created()
     medians = {key: statistics.median(taken) for key, taken in rates.items()}
     for work, forms in alternatives.items():
         listed = ", ".join(f"{form}: {medians[work, form]:,.0f}/s" for form in forms)

@@ -90,7 +90,11 @@ def granian(module: str) -> Command:
 
 
 # Peers are given no configuration file of ours.
-_PEER = ("--config", "/dev/null", "--no-control-socket", "--log-level", "warning")
+_PEER = (
+    *("--config", "/dev/null", "--no-control-socket", "--log-level", "warning"),
+    # As ours: a stream of all trips may take longer than gunicorn's default of 30 s.
+    *("--timeout", "120"),
+)
 
 CONTESTANTS = (
     Contestant(
