@@ -100,7 +100,7 @@ CONTESTANTS = (
     Contestant(
         "original sample",
         gunicorn("bench.contestants.original_sample:app", *_PEER, "--worker-class", "sync"),
-        forms={READS: Form(1), WRITES: Form(1)},
+        forms={READS: Form(1, pinned=True), WRITES: Form(1, pinned=True)},
         widths=(1,),
         packages=("Flask", "Flask-RESTful", "pyodbc", "gunicorn"),
         body_form=True,
@@ -109,25 +109,25 @@ CONTESTANTS = (
     Contestant(
         "Flask-SQLAlchemy",
         gunicorn("bench.contestants.flask_sqlalchemy_app:app", *_PEER, "--threads", "{width}"),
-        forms={READS: Form(1), WRITES: Form(4)},
+        forms={READS: Form(1), WRITES: Form(4, pinned=True)},
         packages=("Flask", "Flask-SQLAlchemy", "SQLAlchemy", "psycopg", "gunicorn"),
     ),
     Contestant(
         "FastAPI pyodbc",
         uvicorn("bench.contestants.fastapi_pyodbc:app"),
-        forms={READS: Form(2), WRITES: Form(4)},
+        forms={READS: Form(4, pinned=True), WRITES: Form(8, pinned=True)},
         packages=("fastapi", "pydantic", "pyodbc", "uvicorn", "uvloop", "httptools"),
     ),
     Contestant(
         "FastAPI asyncpg",
         uvicorn("bench.contestants.fastapi_asyncpg:app"),
-        forms={READS: Form(4), WRITES: Form(8)},
+        forms={READS: Form(2), WRITES: Form(8)},
         packages=("fastapi", "pydantic", "asyncpg", "uvicorn", "uvloop", "httptools"),
     ),
     Contestant(
         "ours, gunicorn",
         gunicorn("app:app"),
-        forms={READS: Form(2, pinned=True), WRITES: Form(4, pinned=True)},
+        forms={READS: Form(4, pinned=True), WRITES: Form(8, pinned=True)},
         pins_itself=True,
         packages=("Flask", "Flask-RESTful", "pydantic", "pyodbc", "gunicorn"),
         ours=True,
