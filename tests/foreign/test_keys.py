@@ -78,11 +78,13 @@ def test_expired_keys_are_deleted_and_others_stay(limited, manager, engine, capl
         def _start(self, name, delete):
             cleaned.append((name, delete()))
 
-    Watched(hours=1).after_catalog_write(manager)
-    assert cleaned == [("procedures_api.delete_expired", 0)]
+    # The first one also deletes what earlier runs left in a database that is kept.
+    for _ in range(2):
+        Watched(hours=1).after_catalog_write(manager)
+    assert cleaned[1] == ("procedures_api.delete_expired", 0)
     assert create(limited, "", key).headers["Idempotency-Replayed"] == "true"
     Watched(hours=-1).after_catalog_write(manager)
-    assert cleaned[1][1] >= 1
+    assert cleaned[2][1] >= 1
     assert "Idempotency-Replayed" not in create(limited, "", key).headers
 
 
