@@ -13,7 +13,7 @@ from gunicorn.util import unquote_to_wsgi_str
 
 from serving.connections import Connection, KeptHead
 from serving.field_names import FIELD_KEYS
-from serving.head import SettledConfig
+from serving.settled_config import SettledConfig
 
 # A path without an empty first segment, a query without fragment (RFC 3986).
 PLAIN_LINE = re.compile(

@@ -24,8 +24,8 @@ from gunicorn.workers.base import Worker
 from serving.capacity import connections_within
 from serving.connections import Connection, Stage
 from serving.exchange import Exchange, problem
-from serving.head import SettledConfig
 from serving.lanes import Lane
+from serving.settled_config import SettledConfig
 from settings import read_settings
 
 TICK_SECONDS = 0.25

@@ -15,8 +15,9 @@ from gunicorn.config import Config
 from serving.arrival import ARRIVED
 from serving.connections import Connection, KeptHead, Stage
 from serving.exchange import Exchange
-from serving.head import ClientRequest, SettledConfig
+from serving.head import ClientRequest
 from serving.plain import PlainRequest
+from serving.settled_config import SettledConfig
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 ODD_METHODS = ["get", "G", "CONNECT", "TRACE", "PURGE", "G(T", "", "GET\t", "GET\x00"]

@@ -15,7 +15,7 @@ from gunicorn.http.message import Request
 
 from serving.connections import Connection
 from serving.exchange import Exchange
-from serving.head import SettledConfig
+from serving.settled_config import SettledConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
