@@ -54,7 +54,7 @@ class Calls:
                     first, procedure, deadline, work, *args, repeatable=repeatable
                 )
         except BaseException as failure:
-            self._observe_failure(procedure, began, failure)
+            self._observe_call(procedure, began, failure)
             raise
         replayed = isinstance(result, Answer) and result.replayed is True
         engine, seconds = self._connector.engine, time.monotonic() - began
@@ -114,10 +114,9 @@ class Calls:
         try:
             rows = self.retried(lambda: self._begin_rows(procedure, begin, deadline), deadline)
         except BaseException as failure:
-            self._observe_failure(procedure, began, failure)
+            self._observe_call(procedure, began, failure)
             raise
-        engine, seconds = self._connector.engine, time.monotonic() - began
-        self._observe(Call(self._name, engine, procedure, began, seconds, None, False))
+        self._observe_call(procedure, began, None)
         return rows
 
     def checkout(self, deadline: Deadline) -> Lease[Session]:
@@ -180,7 +179,7 @@ class Calls:
         self._observe_attempt(procedure, began, None)
         return rows
 
-    def _observe_failure(self, procedure: str, began: float, failure: BaseException) -> None:
+    def _observe_call(self, procedure: str, began: float, failure: BaseException | None) -> None:
         if isinstance(failure, DatabaseError) and failure.kind is Kind.BEHIND:
             return  # no failed call: another database serves the read
         engine, seconds = self._connector.engine, time.monotonic() - began
