@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from connection_manager import ConnectionManager
+from embedded.cluster import API_ROLE, EmbeddedCluster
 from testkit.tds.server import TdsServer
 
 LIBRARIES = Path("libs", "linux")
@@ -34,6 +36,21 @@ def driver() -> str:
     assert found, f"no driver for {platform.machine()} in mssql-python"
     pyodbc.pooling = False
     return str(found[-1])
+
+
+@pytest.fixture(scope="module")
+def cluster(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[EmbeddedCluster]:
+    """A PostgreSQL with the FUNCTIONS of the test's module, and a role for the API."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    module = request.module.__name__.rpartition("_")[2]
+    made = EmbeddedCluster(
+        run_folder / f"{module}-{worker}",
+        prepare=lambda new: new.run_sql(f'CREATE ROLE "{API_ROLE}" LOGIN'),
+    )
+    made.start()
+    made.run_sql(request.module.FUNCTIONS)
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -40,19 +38,6 @@ CREATE FUNCTION api.settings(p_json text, OUT "Json" text) LANGUAGE sql STABLE A
         nullif(current_setting('request.caller', true), ''))::text $$;
 """
 Manage = Callable[..., ConnectionManager]
-
-
-@pytest.fixture(scope="module")
-def cluster(run_folder: Path) -> Iterator[EmbeddedCluster]:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    made = EmbeddedCluster(
-        run_folder / f"calls-{worker}",
-        prepare=lambda new: new.run_sql(f'CREATE ROLE "{API_ROLE}" LOGIN'),
-    )
-    made.start()
-    made.run_sql(FUNCTIONS)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import os
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,19 +59,6 @@ CREATE FUNCTION api.get_values(copies int) RETURNS TABLE ({DECLARED}) LANGUAGE s
 CREATE FUNCTION api.get_nulls() RETURNS TABLE ({DECLARED}) LANGUAGE sql STABLE AS $$
     SELECT {NULLS} $$;
 """
-
-
-@pytest.fixture(scope="module")
-def cluster(run_folder: Path) -> Iterator[EmbeddedCluster]:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    made = EmbeddedCluster(
-        run_folder / f"values-{worker}",
-        prepare=lambda new: new.run_sql(f'CREATE ROLE "{API_ROLE}" LOGIN'),
-    )
-    made.start()
-    made.run_sql(FUNCTIONS)
-    yield made
-    made.stop()
 
 
 @pytest.fixture
