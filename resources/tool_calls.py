@@ -315,7 +315,7 @@ def _failed(text: str) -> Result:
 
 
 def _sentences(tool: Tool, arguments: Mapping[str, Any], problem: Problem) -> str:
-    """What is wrong and what to do, for the model."""
+    """The fault and its remedy, for the model."""
     lines = [problem.detail or f"{problem.type.title}."]
     for fault in problem.errors:
         name = fault.get("parameter") or fault.get("pointer", "").removeprefix("/")
