@@ -26,15 +26,24 @@ from resources.base import Procedure, ProcedureResource, json_response, or_404
 _FIRST_ID = re.compile(r'\[\s*\{\s*"CustomerID"\s*:\s*(\d+)')
 
 
-def name_taken() -> Problem:
-    """With the sentence of web.put_customers."""
-    return Problem("conflict", "A customer of this name exists.")
-
-
-class Customer(ProcedureResource):
-    """One customer by its number."""
+class UniqueNames(ProcedureResource):
+    """A resource whose writes give one customer a name that no other has."""
 
     database = "WWIF"
+
+    def write(self, document: dict[str, Any]) -> Answer:
+        try:
+            return super().write(document)
+        except DatabaseError as error:
+            if not error.duplicate:
+                raise
+            # The sentence of web.put_customers.
+            raise Problem("conflict", "A customer of this name exists.") from None
+
+
+class Customer(UniqueNames):
+    """One customer by its number."""
+
     procedures = {
         "get": Procedure("web.get_customer"),
         "put": Procedure("web.replace_customer"),
@@ -89,19 +98,13 @@ class Customer(ProcedureResource):
                     {"pointer": "/CustomerID", "detail": "differs from the number in the path"}
                 ],
             )
-        try:
-            answer = self.write({**document, "CustomerID": customer_id})
-        except DatabaseError as error:
-            if error.duplicate:
-                raise name_taken() from None
-            raise
+        answer = self.write({**document, "CustomerID": customer_id})
         return json_response(or_404(answer, "such customer"))
 
 
-class NewCustomers(ProcedureResource):
+class NewCustomers(UniqueNames):
     """The creation of customers. The original sample does it with PUT."""
 
-    database = "WWIF"
     procedures = dict.fromkeys(("put", "post"), Procedure("web.put_customer"))
 
     @operation(list[CustomerAnswer], status=201, tagged=True)
@@ -110,12 +113,7 @@ class NewCustomers(ProcedureResource):
 
         Names are unique: another customer of this name is a conflict. PUT and POST do the same.
         """
-        try:
-            return created(self.write(body.model_dump(exclude_none=True)))
-        except DatabaseError as error:
-            if error.duplicate:
-                raise name_taken() from None
-            raise
+        return created(self.write(body.model_dump(exclude_none=True)))
 
     post = put
 
