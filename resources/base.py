@@ -82,8 +82,7 @@ class ProcedureResource(Resource):
             # response; a genuine conflict is raised again.
             answer = call()
         context.app.extensions["key_cleaner"].after_write(manager)
-        if databases.has_replicas(self.database):
-            give_token(self.database, "s", key)
+        give_token(self.database, "s", key)
         return answer
 
     def stream(
@@ -92,11 +91,10 @@ class ProcedureResource(Resource):
         """Call a procedure that reads, and stream its rows as they arrive."""
         reads = reads_of(self.database)
         text = compact({**document, "rows": True})
-        caller, deadline = caller_claims(), app_context().g.deadline
-        rows = (
-            app_context()
-            .app.extensions["stream_limit"]
-            .begin(lambda: reads.stream(self.procedure, text, caller=caller, deadline=deadline))
+        context, caller = app_context(), caller_claims()
+        deadline = context.g.deadline
+        rows = context.app.extensions["stream_limit"].begin(
+            lambda: reads.stream(self.procedure, text, caller=caller, deadline=deadline)
         )
         return streamed(rows, media_type, fields)
 
